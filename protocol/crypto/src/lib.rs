@@ -1,0 +1,27 @@
+//! The primitives of the end-to-end protocol as types that are hard to misuse.
+//!
+//! It holds no protocol: no labels, no state, no choice of suite. Randomness is an argument
+//! ([`rand_core::CryptoRng`]), so every result can be replayed in a test.
+//!
+//! - [`aead`]: ChaCha20-Poly1305 (RFC 8439)          - [`hash`]: SHA-256, SHA-512 (FIPS 180-4)
+//! - [`kdf`]: HKDF and HMAC with SHA-256 (RFC 5869)  - [`x25519`]: strict Diffie-Hellman (RFC 7748)
+//! - [`ed25519`]: strict signatures (RFC 8032)       - [`kem`]: ML-KEM-768 (FIPS 203)
+//!
+//! Invariant: a public key, signature or ciphertext that exists as a value has passed every check
+//! that its bytes alone allow.
+#![no_std]
+#![warn(missing_docs)]
+#![deny(clippy::indexing_slicing, clippy::as_conversions)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod aead;
+pub mod ed25519;
+pub mod hash;
+pub mod kdf;
+pub mod kem;
+pub mod x25519;
+
+pub use rand_core::CryptoRng;

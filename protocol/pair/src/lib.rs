@@ -1,0 +1,4 @@
+//! The pair protocol.
+#![no_std]
+#![warn(missing_docs)]
+#![deny(clippy::indexing_slicing, clippy::as_conversions)]

@@ -1,0 +1,25 @@
+//! The vocabulary that every other crate shares: identifiers, limits, time and secrets.
+//!
+//! It does no I/O, reads no clock and draws no randomness; all three enter as arguments.
+//!
+//! - [`id`]: newtypes for everything that has a name on the wire   - [`limits`]: every protocol bound
+//! - [`time`]: milliseconds since the Unix epoch                   - [`secret`]: bytes that never print
+//! - [`username`]: the one spelling of a user name
+#![no_std]
+#![warn(missing_docs)]
+#![deny(clippy::indexing_slicing, clippy::as_conversions)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod id;
+pub mod limits;
+pub mod secret;
+pub mod time;
+pub mod username;
+
+pub use id::{ConversationId, DeviceId, MsgId, OrgId, ParseIdError, SessionId, UserId};
+pub use secret::Secret;
+pub use time::Timestamp;
+pub use username::{Username, UsernameError};
