@@ -96,6 +96,8 @@ pub struct Append {
     pub msg_id: MsgId,
     /// 0 for a message, 1 to [`MAX_ATTEMPT`] for repairs.
     pub attempt: u8,
+    /// The only receiving device of a capsule that was owed, or of a repair.
+    pub dest: Option<DeviceId>,
     /// The lists that the sender sealed for.
     pub list_versions: Vec<ListVersion>,
     /// The one body, sealed; empty in a repair.
@@ -400,6 +402,7 @@ impl Append {
                 .collect(),
             body: self.body.clone(),
             capsules: self.capsules.iter().map(Capsule::to_proto).collect(),
+            dest: self.dest.map(|device| id(device.as_bytes())).unwrap_or_default(),
         }
     }
 
@@ -427,10 +430,22 @@ impl Append {
         if devices.len() != capsules.len() {
             return Err(FrameError::Field("capsules"));
         }
+        let attempt = attempt(append.attempt)?;
+        let dest = if append.dest.is_empty() {
+            None
+        } else {
+            Some(device(&append.dest)?)
+        };
+        match dest {
+            Some(dest) if devices != [dest] => return Err(FrameError::Field("dest")),
+            None if attempt > 0 => return Err(FrameError::Field("dest")),
+            _ => {}
+        }
         Ok(Self {
             conversation: conversation(&append.conversation)?,
             msg_id: msg_id(&append.msg_id)?,
-            attempt: attempt(append.attempt)?,
+            attempt,
+            dest,
             list_versions: append
                 .list_versions
                 .iter()
@@ -657,6 +672,7 @@ mod tests {
             conversation: ConversationId::from_bytes([1; 16]),
             msg_id: MsgId::from_bytes([2; 16]),
             attempt: 0,
+            dest: None,
             list_versions: alloc::vec![ListVersion {
                 user: UserId::from_bytes([3; 16]),
                 version: 7,
@@ -684,6 +700,19 @@ mod tests {
         assert_eq!(
             ClientFrame::decode(ClientFrame::Append(twice).encode()),
             Err(FrameError::Field("capsules"))
+        );
+    }
+
+    #[test]
+    fn an_envelope_for_one_device_names_its_only_capsule() {
+        let mut owed = append();
+        owed.dest = Some(owed.capsules[0].device);
+        let frame = ClientFrame::Append(owed.clone());
+        assert_eq!(ClientFrame::decode(frame.encode()), Ok(frame));
+        owed.dest = Some(DeviceId::from_bytes([9; 16]));
+        assert_eq!(
+            ClientFrame::decode(ClientFrame::Append(owed).encode()),
+            Err(FrameError::Field("dest"))
         );
     }
 
