@@ -1,1 +1,193 @@
-//! Empty.
+//! The server's database: SQLite, one writer, several readers, durable before anyone is told.
+//!
+//! It knows tables and transactions, no product rules: who may write what is decided before a [`Tx`] method is called.
+//! Queries are methods on [`Snapshot`] (reading) and [`Tx`] (writing), one file for each aggregate.
+//!
+//! - [`writer`]: the queue of acts and the group commit    - [`reader`]: the pool that reads snapshots
+//! - [`migration`]: the numbered schema                     - [`event`]: what commits tell the rest of the server
+//! - [`conversation`], [`entry`], [`cursor`]: logs, their content, and how far each device has read
+//!
+//! Invariant: when [`Store::write`] returns `Ok`, the act is on disk; when it returns an error, none of it is.
+#![warn(missing_docs)]
+
+pub mod conversation;
+pub mod cursor;
+pub mod entry;
+pub mod event;
+pub mod migration;
+pub mod reader;
+pub mod writer;
+
+mod column;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::mpsc;
+
+pub use event::Event;
+pub use reader::Snapshot;
+pub use writer::Tx;
+
+/// Commits whose events wait for the reader of the feed; a full feed slows the writer down.
+const FEED_CAPACITY: usize = 256;
+/// Prepared statements that each connection keeps.
+const STATEMENTS: usize = 128;
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite refused or failed; the cause says why.
+    #[error("database failed")]
+    Sqlite(#[source] rusqlite::Error),
+    /// The disk is full: nothing was stored.
+    #[error("disk is full")]
+    DiskFull,
+    /// A stored value does not have the form that its column promises.
+    #[error("column {0} holds an impossible value")]
+    Corrupt(&'static str),
+    /// The commit that the act was part of failed; nothing of it was stored.
+    #[error("commit failed")]
+    CommitFailed,
+    /// More acts wait than the queue holds: try again later.
+    #[error("too many writes are waiting")]
+    Overloaded,
+    /// The store is closed.
+    #[error("store is closed")]
+    Closed,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::DiskFull,
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+/// Why the database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file can't be opened or is not a database.
+    #[error("open database {path}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's reason.
+        source: rusqlite::Error,
+    },
+    /// The schema could not be brought up to date.
+    #[error("migrate database {path}")]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: migration::MigrationError,
+    },
+    /// The writer's thread could not be started.
+    #[error("start the database writer")]
+    Thread(#[source] std::io::Error),
+}
+
+/// The open database. Clones share one writer and one pool of readers.
+#[derive(Clone)]
+pub struct Store {
+    writer: writer::Writer,
+    readers: Arc<reader::Readers>,
+}
+
+/// Events of every commit, in commit order. It ends when the writer has ended.
+pub type CommitFeed = mpsc::Receiver<Vec<Event>>;
+
+impl Store {
+    /// Opens the database at `path`, creating or migrating it.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the file can't be opened, is newer than this program, or is not a database.
+    pub fn open(path: &Path, readers: usize) -> Result<(Self, CommitFeed), OpenError> {
+        let open = |source| OpenError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let mut connection = connect(path).map_err(open)?;
+        migration::migrate(&mut connection).map_err(|source| OpenError::Migrate {
+            path: path.to_owned(),
+            source,
+        })?;
+        let readers = (0..readers.max(1))
+            .map(|_| connect(path))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(open)?;
+        let (feed, events) = mpsc::channel(FEED_CAPACITY);
+        let writer = writer::Writer::start(connection, feed).map_err(OpenError::Thread)?;
+        Ok((
+            Self {
+                writer,
+                readers: Arc::new(reader::Readers::new(readers)),
+            },
+            events,
+        ))
+    }
+
+    /// Runs `act` on the writer and answers once it is durable. An error of `act` undoes it alone.
+    ///
+    /// # Errors
+    /// What `act` returns; or, converted from [`StoreError`], why it could not be made durable.
+    ///
+    /// # Cancellation safety
+    /// Once queued, the act runs and commits whether or not the caller still waits.
+    pub async fn write<T, E>(
+        &self,
+        act: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.writer.run(act).await
+    }
+
+    /// Runs `query` on a reader, which sees one consistent state of the database.
+    ///
+    /// # Errors
+    /// What `query` returns, or [`StoreError::Closed`].
+    pub async fn read<T, E>(
+        &self,
+        query: impl FnOnce(&Snapshot<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.readers.run(query).await
+    }
+
+    /// Lets acts that wait finish, refuses new ones, and waits until the writer has closed the database.
+    ///
+    /// # Cancellation safety
+    /// The writer closes in any case; a dropped call only stops waiting for it.
+    pub async fn close(&self) {
+        self.writer.close().await;
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.execute_batch(
+        "PRAGMA busy_timeout = 5000;
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA foreign_keys = ON;
+         PRAGMA journal_size_limit = 67108864;
+         PRAGMA trusted_schema = OFF;
+         PRAGMA temp_store = MEMORY;",
+    )?;
+    Ok(connection)
+}

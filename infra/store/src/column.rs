@@ -1,0 +1,38 @@
+//! Stored values to types: a column that does not hold what it promises is corruption, not a default.
+
+use rusqlite::{Row, types::FromSql};
+use unhidra_types::Timestamp;
+
+use crate::StoreError;
+
+/// Reads a 16-byte identifier.
+pub(crate) fn id<T: for<'b> TryFrom<&'b [u8]>>(row: &Row<'_>, column: &'static str) -> Result<T, StoreError> {
+    let bytes: Vec<u8> = row.get(column)?;
+    T::try_from(bytes.as_slice()).map_err(|_| StoreError::Corrupt(column))
+}
+
+/// Reads a whole number that is never negative.
+pub(crate) fn number<T: TryFrom<i64>>(row: &Row<'_>, column: &'static str) -> Result<T, StoreError> {
+    let number: i64 = row.get(column)?;
+    T::try_from(number).map_err(|_| StoreError::Corrupt(column))
+}
+
+/// Reads a time.
+pub(crate) fn time(row: &Row<'_>, column: &'static str) -> Result<Timestamp, StoreError> {
+    number(row, column).map(Timestamp::from_millis)
+}
+
+/// Reads a value as it is.
+pub(crate) fn value<T: FromSql>(row: &Row<'_>, column: &'static str) -> Result<T, StoreError> {
+    Ok(row.get(column)?)
+}
+
+/// A number as SQLite stores it; the largest stands for everything beyond it.
+pub(crate) fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A time as SQLite stores it.
+pub(crate) fn millis(time: Timestamp) -> i64 {
+    integer(time.as_millis())
+}

@@ -1,0 +1,112 @@
+//! How far each device has read each log.
+
+use rusqlite::{OptionalExtension as _, params};
+use unhidra_types::{DeviceId, UserId};
+
+use crate::{
+    Snapshot, StoreError, Tx, column,
+    conversation::{Kind, LogNumber},
+};
+
+/// A log in which a device is behind or level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The log's number here.
+    pub log: LogNumber,
+    /// The log.
+    pub conversation: unhidra_types::ConversationId,
+    /// Its kind.
+    pub kind: Kind,
+    /// What the device has acknowledged.
+    pub acknowledged: u64,
+    /// The last entry's number.
+    pub head: u64,
+}
+
+impl Snapshot<'_> {
+    /// Every log of a user with the place that `device` has reached, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn positions(&self, user: UserId, device: DeviceId, limit: u32) -> Result<Vec<Position>, StoreError> {
+        self.connection
+            .prepare_cached(
+                "SELECT c.log, c.conversation_id, c.kind, c.head, coalesce(p.seq, 0) AS acknowledged
+                 FROM member m JOIN conversation c ON c.log = m.log
+                 LEFT JOIN cursor p ON p.log = c.log AND p.device_id = ?2
+                 WHERE m.user_id = ?1 LIMIT ?3",
+            )?
+            .query_map(params![user.as_bytes(), device.as_bytes(), limit], |row| {
+                let read = || {
+                    Ok::<_, StoreError>(Position {
+                        log: LogNumber(column::value(row, "log")?),
+                        conversation: column::id(row, "conversation_id")?,
+                        kind: Kind::from_number(column::value(row, "kind")?)
+                            .ok_or(StoreError::Corrupt("kind"))?,
+                        acknowledged: column::number(row, "acknowledged")?,
+                        head: column::number(row, "head")?,
+                    })
+                };
+                Ok(read())
+            })?
+            .map(|row| row?)
+            .collect()
+    }
+
+    /// What a device has acknowledged of a log.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn acknowledged(&self, device: DeviceId, log: LogNumber) -> Result<u64, StoreError> {
+        let seq = self
+            .connection
+            .prepare_cached("SELECT seq FROM cursor WHERE device_id = ?1 AND log = ?2")?
+            .query_row(params![device.as_bytes(), log.0], |row| {
+                Ok(column::number(row, "seq"))
+            })
+            .optional()?
+            .transpose()?;
+        Ok(seq.unwrap_or(0))
+    }
+}
+
+impl Tx<'_> {
+    /// Moves a device's cursor to `seq` if that is forward. In a direct conversation the device's capsules up to there
+    /// are deleted, and bodies that no device still waits for.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn acknowledge(
+        &mut self,
+        device: DeviceId,
+        log: LogNumber,
+        kind: Kind,
+        seq: u64,
+    ) -> Result<(), StoreError> {
+        let before = column::integer(self.acknowledged(device, log)?);
+        let seq = column::integer(seq);
+        if seq <= before {
+            return Ok(());
+        }
+        self.connection
+            .prepare_cached(
+                "INSERT INTO cursor (device_id, log, seq) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (device_id, log) DO UPDATE SET seq = excluded.seq",
+            )?
+            .execute(params![device.as_bytes(), log.0, seq])?;
+        if kind == Kind::Direct {
+            self.connection
+                .prepare_cached(
+                    "DELETE FROM capsule WHERE log = ?1 AND seq > ?2 AND seq <= ?3 AND device_id = ?4",
+                )?
+                .execute(params![log.0, before, seq, device.as_bytes()])?;
+            self.connection
+                .prepare_cached(
+                    "UPDATE entry SET body = NULL WHERE log = ?1 AND seq > ?2 AND seq <= ?3 AND body IS NOT NULL
+                     AND NOT EXISTS (SELECT 1 FROM capsule c WHERE c.log = entry.log AND c.seq = entry.seq)",
+                )?
+                .execute(params![log.0, before, seq])?;
+        }
+        Ok(())
+    }
+}

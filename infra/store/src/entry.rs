@@ -1,0 +1,303 @@
+//! Entries of a log: a sealed body, and a sealed capsule for each receiving device where the kind has them.
+
+use bytes::Bytes;
+use rusqlite::{OptionalExtension as _, Row, params};
+use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, UserId};
+
+use crate::{Snapshot, StoreError, Tx, column, conversation::LogNumber};
+
+/// An entry on its way into a log.
+#[derive(Clone, Debug)]
+pub struct NewEntry {
+    /// The log.
+    pub conversation: ConversationId,
+    /// Chosen by the sender.
+    pub msg_id: MsgId,
+    /// The authenticated sender.
+    pub sender: UserId,
+    /// The authenticated sending device.
+    pub sender_device: DeviceId,
+    /// The only receiving device, if the envelope is for one alone.
+    pub dest: Option<DeviceId>,
+    /// 0 for a message, more for repairs.
+    pub attempt: u8,
+    /// When the server took it.
+    pub server_time: Timestamp,
+    /// Who can open it.
+    pub recipients: Recipients,
+    /// The one body.
+    pub body: Bytes,
+}
+
+/// Who can open an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipients {
+    /// Every device of every member but the sending one.
+    Members,
+    /// The devices that have a capsule.
+    Capsules(Vec<Capsule>),
+}
+
+/// What one device gets of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capsule {
+    /// The receiving device.
+    pub device: DeviceId,
+    /// The number that says how `sealed` begins.
+    pub kind: u8,
+    /// Sealed for the device.
+    pub sealed: Bytes,
+}
+
+/// An entry with its place in the log.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its number in the log, from 1, without gaps.
+    pub seq: u64,
+    /// What was appended.
+    pub entry: NewEntry,
+}
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its number in the log.
+    pub seq: u64,
+    /// When the server took it.
+    pub server_time: Timestamp,
+}
+
+/// An entry as one reader sees it.
+#[derive(Clone, Debug)]
+pub struct StoredEntry {
+    /// Its number in the log.
+    pub seq: u64,
+    /// The message.
+    pub msg_id: MsgId,
+    /// The authenticated sender.
+    pub sender: UserId,
+    /// The authenticated sending device.
+    pub sender_device: DeviceId,
+    /// When the server took it.
+    pub server_time: Timestamp,
+    /// 0 for a message, more for repairs.
+    pub attempt: u8,
+    /// The reading device's capsule.
+    pub capsule: Option<Capsule>,
+    /// The body, unless it was deleted or this reader can't open it.
+    pub body: Option<Bytes>,
+}
+
+impl Snapshot<'_> {
+    /// The place of an entry that was appended before.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn place_of(
+        &self,
+        sender_device: DeviceId,
+        msg_id: MsgId,
+        dest: Option<DeviceId>,
+        attempt: u8,
+    ) -> Result<Option<Place>, StoreError> {
+        self.connection
+            .prepare_cached(
+                "SELECT seq, server_time FROM entry
+                 WHERE sender_device = ?1 AND msg_id = ?2 AND dest = ?3 AND attempt = ?4",
+            )?
+            .query_row(
+                params![
+                    sender_device.as_bytes(),
+                    msg_id.as_bytes(),
+                    dest_column(dest),
+                    attempt
+                ],
+                |row| Ok(place(row)),
+            )
+            .optional()?
+            .transpose()
+    }
+
+    /// The last message that the server accepted from a device.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn last_accepted(&self, device: DeviceId) -> Result<Option<MsgId>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT msg_id FROM last_accepted WHERE device_id = ?1")?
+            .query_row([device.as_bytes()], |row| Ok(column::id(row, "msg_id")))
+            .optional()?
+            .transpose()
+    }
+
+    /// Entries `from..=to` of a log as `device` sees them: bodies come only with a capsule of that device.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn entries_for_device(
+        &self,
+        log: LogNumber,
+        device: DeviceId,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        self.connection
+            .prepare_cached(
+                "SELECT e.seq, e.msg_id, e.sender, e.sender_device, e.server_time, e.attempt,
+                        c.kind, c.sealed, iif(c.kind IS NULL, NULL, e.body) AS body
+                 FROM entry e LEFT JOIN capsule c ON c.log = e.log AND c.seq = e.seq AND c.device_id = ?2
+                 WHERE e.log = ?1 AND e.seq BETWEEN ?3 AND ?4 ORDER BY e.seq",
+            )?
+            .query_map(
+                params![
+                    log.0,
+                    device.as_bytes(),
+                    column::integer(from),
+                    column::integer(to)
+                ],
+                |row| Ok(stored_entry(row, Some(device))),
+            )?
+            .map(|row| row?)
+            .collect()
+    }
+
+    /// Entries `from..=to` of a log with their bodies and no capsules.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn entries(&self, log: LogNumber, from: u64, to: u64) -> Result<Vec<StoredEntry>, StoreError> {
+        self.connection
+            .prepare_cached(
+                "SELECT seq, msg_id, sender, sender_device, server_time, attempt, body
+                 FROM entry WHERE log = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq",
+            )?
+            .query_map(
+                params![log.0, column::integer(from), column::integer(to)],
+                |row| Ok(stored_entry(row, None)),
+            )?
+            .map(|row| row?)
+            .collect()
+    }
+}
+
+impl Tx<'_> {
+    /// Appends an entry at the head of its log. The caller has looked for an earlier one by [`Snapshot::place_of`].
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn append_entry(&mut self, log: LogNumber, entry: &NewEntry) -> Result<u64, StoreError> {
+        let seq: i64 = self
+            .connection
+            .prepare_cached("UPDATE conversation SET head = head + 1 WHERE log = ?1 RETURNING head")?
+            .query_row([log.0], |row| row.get(0))?;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO entry (log, seq, msg_id, sender, sender_device, dest, attempt, server_time, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                log.0,
+                seq,
+                entry.msg_id.as_bytes(),
+                entry.sender.as_bytes(),
+                entry.sender_device.as_bytes(),
+                dest_column(entry.dest),
+                entry.attempt,
+                column::millis(entry.server_time),
+                entry.body.as_ref(),
+            ])?;
+        if let Recipients::Capsules(capsules) = &entry.recipients {
+            let mut insert = self.connection.prepare_cached(
+                "INSERT INTO capsule (log, seq, device_id, kind, sealed) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
+            for capsule in capsules {
+                insert.execute(params![
+                    log.0,
+                    seq,
+                    capsule.device.as_bytes(),
+                    capsule.kind,
+                    capsule.sealed.as_ref()
+                ])?;
+            }
+        }
+        self.connection
+            .prepare_cached(
+                "INSERT INTO last_accepted (device_id, msg_id) VALUES (?1, ?2)
+                 ON CONFLICT (device_id) DO UPDATE SET msg_id = excluded.msg_id",
+            )?
+            .execute([entry.sender_device.as_bytes(), entry.msg_id.as_bytes()])?;
+        u64::try_from(seq).map_err(|_| StoreError::Corrupt("head"))
+    }
+
+    /// Deletes bodies and capsules of entries taken before `cutoff`, at most `limit` entries after number `after`.
+    /// Answers with the number of the last entry looked at, or `None` when nothing older is left.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn expire_bodies(
+        &mut self,
+        after: i64,
+        cutoff: Timestamp,
+        limit: u32,
+    ) -> Result<Option<i64>, StoreError> {
+        let last: Option<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT max(number) FROM (SELECT number, server_time FROM entry WHERE number > ?1 ORDER BY number LIMIT ?2)
+                 WHERE server_time < ?3",
+            )?
+            .query_row(params![after, limit, column::millis(cutoff)], |row| row.get(0))?;
+        let Some(last) = last else { return Ok(None) };
+        self.connection
+            .prepare_cached(
+                "DELETE FROM capsule WHERE (log, seq) IN
+                   (SELECT e.log, e.seq FROM entry e JOIN conversation c ON c.log = e.log
+                    WHERE e.number > ?1 AND e.number <= ?2 AND c.kind = 1)",
+            )?
+            .execute([after, last])?;
+        self.connection
+            .prepare_cached(
+                "UPDATE entry SET body = NULL WHERE number > ?1 AND number <= ?2 AND body IS NOT NULL
+                 AND log IN (SELECT log FROM conversation WHERE kind = 1)",
+            )?
+            .execute([after, last])?;
+        Ok(Some(last))
+    }
+}
+
+fn dest_column(dest: Option<DeviceId>) -> [u8; 16] {
+    dest.map_or([0; 16], |device| *device.as_bytes())
+}
+
+fn place(row: &Row<'_>) -> Result<Place, StoreError> {
+    Ok(Place {
+        seq: column::number(row, "seq")?,
+        server_time: column::time(row, "server_time")?,
+    })
+}
+
+fn stored_entry(row: &Row<'_>, device: Option<DeviceId>) -> Result<StoredEntry, StoreError> {
+    let capsule = match device {
+        None => None,
+        Some(device) => column::value::<Option<u8>>(row, "kind")?
+            .map(|kind| {
+                let sealed: Vec<u8> = column::value(row, "sealed")?;
+                Ok::<_, StoreError>(Capsule {
+                    device,
+                    kind,
+                    sealed: sealed.into(),
+                })
+            })
+            .transpose()?,
+    };
+    Ok(StoredEntry {
+        seq: column::number(row, "seq")?,
+        msg_id: column::id(row, "msg_id")?,
+        sender: column::id(row, "sender")?,
+        sender_device: column::id(row, "sender_device")?,
+        server_time: column::time(row, "server_time")?,
+        attempt: column::number(row, "attempt")?,
+        capsule,
+        body: column::value::<Option<Vec<u8>>>(row, "body")?.map(Bytes::from),
+    })
+}

@@ -1,0 +1,218 @@
+//! One thread writes. All acts that wait when it is free become one transaction, with a savepoint each (group commit).
+//!
+//! There is no timer: a commit is flushed when the one before it has returned, so a lone act waits for nothing and a
+//! crowd shares one `fsync`.
+
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use rusqlite::Connection;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::{Event, Snapshot, StoreError};
+
+/// Acts that wait for the writer; one more is refused as [`StoreError::Overloaded`].
+const QUEUE_CAPACITY: usize = 4_096;
+/// Acts in one commit, so that the first of a crowd is not answered with the last.
+const MAX_ACTS_PER_COMMIT: usize = 512;
+
+/// A transaction on the writer: reads see what it has written.
+pub struct Tx<'c> {
+    snapshot: Snapshot<'c>,
+    events: &'c mut Vec<Event>,
+}
+
+impl<'c> Deref for Tx<'c> {
+    type Target = Snapshot<'c>;
+
+    fn deref(&self) -> &Snapshot<'c> {
+        &self.snapshot
+    }
+}
+
+impl Tx<'_> {
+    /// Tells the rest of the server after the commit, in order; forgotten when the act fails.
+    pub fn emit(&mut self, event: Event) {
+        self.events.push(event);
+    }
+}
+
+/// Runs the act, or learns why it can't run; then answers once the fate of the commit is known.
+type Job = Box<dyn FnOnce(Result<&mut Tx<'_>, StoreError>) -> (Outcome, Answer) + Send>;
+type Answer = Box<dyn FnOnce(Commit) + Send>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Keep,
+    Undo,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Commit {
+    Durable,
+    Failed,
+    DiskFull,
+}
+
+#[derive(Clone)]
+pub(crate) struct Writer {
+    /// `None` once closed.
+    queue: Arc<Mutex<Option<mpsc::Sender<Job>>>>,
+    /// Closed when the thread has ended; it never has a permit.
+    ended: Arc<Semaphore>,
+}
+
+impl Writer {
+    pub(crate) fn start(connection: Connection, feed: mpsc::Sender<Vec<Event>>) -> std::io::Result<Self> {
+        let (queue, jobs) = mpsc::channel(QUEUE_CAPACITY);
+        let ended = Arc::new(Semaphore::new(0));
+        let end = Arc::clone(&ended);
+        thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || {
+                write_until_closed(&connection, jobs, &feed);
+                if let Err((_, error)) = connection.close() {
+                    tracing::error!(error = %error, "database did not close cleanly");
+                }
+                end.close();
+            })?;
+        Ok(Self {
+            queue: Arc::new(Mutex::new(Some(queue))),
+            ended,
+        })
+    }
+
+    pub(crate) async fn run<T, E>(
+        &self,
+        act: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |tx| {
+            let result = tx.map_err(E::from).and_then(act);
+            let outcome = if result.is_ok() {
+                Outcome::Keep
+            } else {
+                Outcome::Undo
+            };
+            let answer = move |commit: Commit| {
+                let result = result.and_then(|value| match commit {
+                    Commit::Durable => Ok(value),
+                    Commit::Failed => Err(StoreError::CommitFailed.into()),
+                    Commit::DiskFull => Err(StoreError::DiskFull.into()),
+                });
+                // A caller that stopped waiting has no use for the answer.
+                drop(reply.send(result));
+            };
+            (outcome, Box::new(answer))
+        });
+        let queue = self.lock().clone().ok_or(StoreError::Closed)?;
+        queue.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+        })?;
+        drop(queue);
+        answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+    }
+
+    pub(crate) async fn close(&self) {
+        drop(self.lock().take());
+        drop(self.ended.acquire().await);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<mpsc::Sender<Job>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn write_until_closed(
+    connection: &Connection,
+    mut jobs: mpsc::Receiver<Job>,
+    feed: &mpsc::Sender<Vec<Event>>,
+) {
+    let mut batch = Vec::with_capacity(MAX_ACTS_PER_COMMIT);
+    while jobs.blocking_recv_many(&mut batch, MAX_ACTS_PER_COMMIT) > 0 {
+        let mut events = Vec::new();
+        let mut answers = Vec::with_capacity(batch.len());
+        let commit = match run_and_commit(connection, &mut batch, &mut events, &mut answers) {
+            Ok(()) => Commit::Durable,
+            Err(error) => {
+                tracing::error!(error = %error, acts = answers.len(), "commit failed; nothing of it was stored");
+                if matches!(error, StoreError::DiskFull) {
+                    Commit::DiskFull
+                } else {
+                    Commit::Failed
+                }
+            }
+        };
+        // Events first: whoever acts on an answer finds the events already on their way.
+        if commit == Commit::Durable && !events.is_empty() && feed.blocking_send(events).is_err() {
+            tracing::debug!("nobody reads the commit feed");
+        }
+        for answer in answers {
+            answer(commit);
+        }
+    }
+}
+
+/// Runs every act of the batch in one transaction; each act's own failure undoes that act alone.
+fn run_and_commit(
+    connection: &Connection,
+    batch: &mut Vec<Job>,
+    events: &mut Vec<Event>,
+    answers: &mut Vec<Answer>,
+) -> Result<(), StoreError> {
+    let mut state = execute(connection, "BEGIN IMMEDIATE");
+    for job in batch.drain(..) {
+        let act = match &state {
+            Ok(()) => run_in_savepoint(connection, job, events, answers),
+            Err(_) => {
+                answers.push(job(Err(StoreError::CommitFailed)).1);
+                continue;
+            }
+        };
+        // SQLite gives up on a whole transaction when the disk is full or fails: what ran before is gone as well.
+        if act.is_err() || connection.is_autocommit() {
+            state = act.and(Err(StoreError::CommitFailed));
+        }
+    }
+    let ended = state.and_then(|()| execute(connection, "COMMIT"));
+    if ended.is_err() && !connection.is_autocommit() {
+        execute(connection, "ROLLBACK")?;
+    }
+    ended
+}
+
+fn run_in_savepoint(
+    connection: &Connection,
+    job: Job,
+    events: &mut Vec<Event>,
+    answers: &mut Vec<Answer>,
+) -> Result<(), StoreError> {
+    execute(connection, "SAVEPOINT act")?;
+    let before = events.len();
+    let (outcome, answer) = job(Ok(&mut Tx {
+        snapshot: Snapshot::new(connection),
+        events,
+    }));
+    answers.push(answer);
+    if outcome == Outcome::Undo {
+        events.truncate(before);
+        if connection.is_autocommit() {
+            return Err(StoreError::CommitFailed);
+        }
+        execute(connection, "ROLLBACK TO act")?;
+    }
+    execute(connection, "RELEASE act")
+}
+
+fn execute(connection: &Connection, sql: &'static str) -> Result<(), StoreError> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}

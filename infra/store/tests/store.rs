@@ -1,0 +1,216 @@
+//! The store's promises, on a real database in a temporary folder.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use std::path::Path;
+
+use bytes::Bytes;
+use unhidra_store::{
+    CommitFeed, Event, Store, StoreError, Tx,
+    conversation::{Conversation, Kind},
+    entry::{Capsule, NewEntry, Recipients},
+};
+use unhidra_types::{ConversationId, DeviceId, MsgId, OrgId, Timestamp, UserId};
+
+const ALICE: UserId = UserId::from_bytes([1; 16]);
+const BOB: UserId = UserId::from_bytes([2; 16]);
+const ALICES_DEVICE: DeviceId = DeviceId::from_bytes([3; 16]);
+const BOBS_DEVICE: DeviceId = DeviceId::from_bytes([4; 16]);
+const CONVERSATION: ConversationId = ConversationId::from_bytes([5; 16]);
+const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+fn open(folder: &Path) -> (Store, CommitFeed) {
+    Store::open(&folder.join("test.db"), 2).unwrap()
+}
+
+fn open_direct(tx: &mut Tx<'_>) -> Result<Conversation, StoreError> {
+    tx.open_conversation(
+        CONVERSATION,
+        OrgId::from_bytes([9; 16]),
+        Kind::Direct,
+        &[ALICE, BOB],
+        NOW,
+    )
+}
+
+fn entry(number: u8) -> NewEntry {
+    NewEntry {
+        conversation: CONVERSATION,
+        msg_id: MsgId::from_bytes([number; 16]),
+        sender: ALICE,
+        sender_device: ALICES_DEVICE,
+        dest: None,
+        attempt: 0,
+        server_time: NOW,
+        recipients: Recipients::Capsules(vec![Capsule {
+            device: BOBS_DEVICE,
+            kind: 2,
+            sealed: Bytes::from(vec![number; 170]),
+        }]),
+        body: Bytes::from(vec![number; 300]),
+    }
+}
+
+#[tokio::test]
+async fn concurrent_appends_get_numbers_without_gaps() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    let log = store.write(open_direct).await.unwrap().log;
+    let appends = (1..=200).map(|number| store.write(move |tx| tx.append_entry(log, &entry(number))));
+    let mut seqs = futures_util::future::try_join_all(appends).await.unwrap();
+    seqs.sort_unstable();
+    assert_eq!(seqs, (1..=200).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn a_failed_act_leaves_nothing_and_its_neighbours_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut feed) = open(folder.path());
+    let log = store.write(open_direct).await.unwrap().log;
+    let good = store.write(move |tx| tx.append_entry(log, &entry(1)));
+    let bad = store.write(move |tx| {
+        tx.append_entry(log, &entry(2))?;
+        tx.emit(Event::DeviceRevoked(BOBS_DEVICE));
+        Err::<(), _>(StoreError::Corrupt("on purpose"))
+    });
+    let (good, bad) = tokio::join!(good, bad);
+    assert_eq!(good.unwrap(), 1);
+    assert!(matches!(bad, Err(StoreError::Corrupt("on purpose"))));
+    let head = store
+        .read(|db| db.conversation(CONVERSATION))
+        .await
+        .unwrap()
+        .unwrap()
+        .head;
+    assert_eq!(head, 1, "the failed append took no number");
+    store.close().await;
+    assert!(feed.recv().await.is_none(), "the failed act's event was not told");
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    let log = store.write(open_direct).await.unwrap().log;
+    store
+        .write(move |tx| tx.append_entry(log, &entry(7)))
+        .await
+        .unwrap();
+    store.close().await;
+    assert!(matches!(store.write(open_direct).await, Err(StoreError::Closed)));
+
+    let (store, _feed) = open(folder.path());
+    let entries = store.read(move |db| db.entries(log, 1, 10)).await.unwrap();
+    assert_eq!(entries[0].body.as_deref(), Some([7; 300].as_slice()));
+}
+
+#[tokio::test]
+async fn a_retry_finds_the_first_append() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    let log = store.write(open_direct).await.unwrap().log;
+    store
+        .write(move |tx| tx.append_entry(log, &entry(1)))
+        .await
+        .unwrap();
+    let place = |dest| store.read(move |db| db.place_of(ALICES_DEVICE, MsgId::from_bytes([1; 16]), dest, 0));
+    assert_eq!(place(None).await.unwrap().unwrap().seq, 1);
+    assert_eq!(place(Some(BOBS_DEVICE)).await.unwrap(), None);
+    let again = store.write(move |tx| tx.append_entry(log, &entry(1))).await;
+    assert!(
+        matches!(again, Err(StoreError::Sqlite(_))),
+        "the index refuses what the caller did not look up"
+    );
+}
+
+#[tokio::test]
+async fn a_body_goes_when_its_last_capsule_is_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    let log = store.write(open_direct).await.unwrap().log;
+    store
+        .write(move |tx| tx.append_entry(log, &entry(1)))
+        .await
+        .unwrap();
+    store
+        .write(move |tx| tx.append_entry(log, &entry(2)))
+        .await
+        .unwrap();
+    store
+        .write(move |tx| tx.acknowledge(ALICES_DEVICE, log, Kind::Direct, 2))
+        .await
+        .unwrap();
+    store
+        .write(move |tx| tx.acknowledge(BOBS_DEVICE, log, Kind::Direct, 1))
+        .await
+        .unwrap();
+    let entries = store
+        .read(move |db| db.entries_for_device(log, BOBS_DEVICE, 1, 2))
+        .await
+        .unwrap();
+    assert!(entries[0].capsule.is_none() && entries[0].body.is_none());
+    assert!(entries[1].capsule.is_some() && entries[1].body.is_some());
+    let bodies = store.read(move |db| db.entries(log, 1, 2)).await.unwrap();
+    assert_eq!(
+        bodies.iter().map(|e| e.body.is_some()).collect::<Vec<_>>(),
+        [false, true]
+    );
+}
+
+#[tokio::test]
+async fn retention_takes_only_what_is_older_than_the_cutoff() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    let log = store.write(open_direct).await.unwrap().log;
+    store
+        .write(move |tx| tx.append_entry(log, &entry(1)))
+        .await
+        .unwrap();
+    let late = NewEntry {
+        server_time: Timestamp::from_millis(9_000),
+        ..entry(2)
+    };
+    store.write(move |tx| tx.append_entry(log, &late)).await.unwrap();
+    let swept = store
+        .write(|tx| tx.expire_bodies(0, Timestamp::from_millis(5_000), 100))
+        .await
+        .unwrap();
+    assert_eq!(swept, Some(1));
+    let bodies = store.read(move |db| db.entries(log, 1, 2)).await.unwrap();
+    assert_eq!(
+        bodies.iter().map(|e| e.body.is_some()).collect::<Vec<_>>(),
+        [false, true]
+    );
+}
+
+#[tokio::test]
+async fn a_new_device_begins_at_the_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    let log = store.write(open_direct).await.unwrap().log;
+    store
+        .write(move |tx| tx.append_entry(log, &entry(1)))
+        .await
+        .unwrap();
+    let new = DeviceId::from_bytes([8; 16]);
+    store
+        .write(move |tx| tx.begin_cursors_at_head(new, BOB))
+        .await
+        .unwrap();
+    let positions = store.read(move |db| db.positions(BOB, new, 10)).await.unwrap();
+    assert_eq!((positions[0].acknowledged, positions[0].head), (1, 1));
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    store.close().await;
+    let path = folder.path().join("test.db");
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .pragma_update(None, "user_version", 9_999)
+        .unwrap();
+    let error = Store::open(&path, 1).err().unwrap();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("newer"), "{cause}");
+}
