@@ -91,3 +91,24 @@ impl<'a> Reader<'a> {
         if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
     }
 }
+
+/// `N` bytes: the parts, one after the other. Their lengths add up to `N`, which every caller's
+/// types fix; what is missing would stay zero and what is too much would be left out.
+#[must_use]
+pub fn concat<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
+    debug_assert_eq!(
+        parts.iter().map(|part| part.len()).sum::<usize>(),
+        N,
+        "the layout has N bytes"
+    );
+    let mut out = [0; N];
+    let mut rest = out.as_mut_slice();
+    for part in parts {
+        let Some((head, tail)) = rest.split_at_mut_checked(part.len()) else {
+            break;
+        };
+        head.copy_from_slice(part);
+        rest = tail;
+    }
+    out
+}
