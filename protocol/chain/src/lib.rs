@@ -5,9 +5,12 @@
 //!
 //! - [`record`]: genesis, device certificate, revocation   - [`chain`]: the records of one user, verified in order
 //! - [`device`]: kinds, capabilities, dates, liveness      - [`identity`]: all that names one device, 128 bytes
+//! - [`prekey`]: signed, KEM and one-time prekeys          - [`bundle`]: what a first message is built on
+//! - [`suite`]: which handshake two devices use
 //! - [`label`]: domain separation of every signed or derived input   - [`codec`]: fixed-layout reading and writing
 //!
-//! Invariants: a [`Chain`] holds only records that its user identity key signed, in order and without a gap.
+//! Invariants: a [`Chain`] holds only records that its user identity key signed, in order and without a gap;
+//! a [`VerifiedBundle`] exists only for a live device and under keys that this device signed.
 #![no_std]
 #![warn(missing_docs)]
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
@@ -16,14 +19,19 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod bundle;
 pub mod chain;
 pub mod codec;
 pub mod device;
 pub mod identity;
 pub mod label;
+pub mod prekey;
 pub mod record;
+pub mod suite;
 
+pub use bundle::{BadBundle, Bundle, Expected, VerifiedBundle};
 pub use chain::{Chain, ChainError, ListHead, ListVersion};
 pub use device::{Capabilities, Device, DeviceKind, Liveness, Validity};
 pub use identity::DeviceIdentity;
 pub use record::{DeviceCertificate, Genesis, Record, Revocation};
+pub use suite::Suite;
