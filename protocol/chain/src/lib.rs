@@ -6,7 +6,8 @@
 //! - [`record`]: genesis, device certificate, revocation   - [`chain`]: the records of one user, verified in order
 //! - [`device`]: kinds, capabilities, dates, liveness      - [`identity`]: all that names one device, 128 bytes
 //! - [`prekey`]: signed, KEM and one-time prekeys          - [`bundle`]: what a first message is built on
-//! - [`suite`]: which handshake two devices use
+//! - [`suite`]: which handshake two devices use            - [`auth`]: login challenges and proofs of possession
+//! - [`direct`]: the conversation of two users             - [`safety_number`]: what two people compare
 //! - [`label`]: domain separation of every signed or derived input   - [`codec`]: fixed-layout reading and writing
 //!
 //! Invariants: a [`Chain`] holds only records that its user identity key signed, in order and without a gap;
@@ -19,14 +20,17 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod auth;
 pub mod bundle;
 pub mod chain;
 pub mod codec;
 pub mod device;
+pub mod direct;
 pub mod identity;
 pub mod label;
 pub mod prekey;
 pub mod record;
+pub mod safety_number;
 pub mod suite;
 
 pub use bundle::{BadBundle, Bundle, Expected, VerifiedBundle};
