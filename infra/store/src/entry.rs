@@ -1,7 +1,7 @@
 //! Entries of a log: a sealed body, and a sealed capsule for each receiving device where the kind has them.
 
 use bytes::Bytes;
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{OptionalExtension as _, Row, Rows, params};
 use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, UserId};
 
 use crate::{Snapshot, StoreError, Tx, column, conversation::LogNumber};
@@ -130,7 +130,8 @@ impl Snapshot<'_> {
             .transpose()
     }
 
-    /// Entries `from..=to` of a log as `device` sees them: bodies come only with a capsule of that device.
+    /// Entries `from..=to` of a log as `device` sees them: bodies come only with a capsule of that device. The page
+    /// ends early, after at least one entry, once it holds `budget` bytes.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -140,43 +141,41 @@ impl Snapshot<'_> {
         device: DeviceId,
         from: u64,
         to: u64,
+        budget: usize,
     ) -> Result<Vec<StoredEntry>, StoreError> {
-        self.connection
-            .prepare_cached(
-                "SELECT e.seq, e.msg_id, e.sender, e.sender_device, e.server_time, e.attempt,
+        let mut query = self.connection.prepare_cached(
+            "SELECT e.seq, e.msg_id, e.sender, e.sender_device, e.server_time, e.attempt,
                         c.kind, c.sealed, iif(c.kind IS NULL, NULL, e.body) AS body
                  FROM entry e LEFT JOIN capsule c ON c.log = e.log AND c.seq = e.seq AND c.device_id = ?2
                  WHERE e.log = ?1 AND e.seq BETWEEN ?3 AND ?4 ORDER BY e.seq",
-            )?
-            .query_map(
-                params![
-                    log.0,
-                    device.as_bytes(),
-                    column::integer(from),
-                    column::integer(to)
-                ],
-                |row| Ok(stored_entry(row, Some(device))),
-            )?
-            .map(|row| row?)
-            .collect()
+        )?;
+        let rows = query.query(params![
+            log.0,
+            device.as_bytes(),
+            column::integer(from),
+            column::integer(to)
+        ])?;
+        page(rows, Some(device), budget)
     }
 
-    /// Entries `from..=to` of a log with their bodies and no capsules.
+    /// Entries `from..=to` of a log with their bodies and no capsules. The page ends early, after at least one entry,
+    /// once it holds `budget` bytes.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub fn entries(&self, log: LogNumber, from: u64, to: u64) -> Result<Vec<StoredEntry>, StoreError> {
-        self.connection
-            .prepare_cached(
-                "SELECT seq, msg_id, sender, sender_device, server_time, attempt, body
+    pub fn entries(
+        &self,
+        log: LogNumber,
+        from: u64,
+        to: u64,
+        budget: usize,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT seq, msg_id, sender, sender_device, server_time, attempt, body
                  FROM entry WHERE log = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq",
-            )?
-            .query_map(
-                params![log.0, column::integer(from), column::integer(to)],
-                |row| Ok(stored_entry(row, None)),
-            )?
-            .map(|row| row?)
-            .collect()
+        )?;
+        let rows = query.query(params![log.0, column::integer(from), column::integer(to)])?;
+        page(rows, None, budget)
     }
 }
 
@@ -263,6 +262,20 @@ impl Tx<'_> {
             .execute([after, last])?;
         Ok(Some(last))
     }
+}
+
+fn page(mut rows: Rows<'_>, device: Option<DeviceId>, budget: usize) -> Result<Vec<StoredEntry>, StoreError> {
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    while bytes < budget
+        && let Some(row) = rows.next()?
+    {
+        let entry = stored_entry(row, device)?;
+        bytes +=
+            entry.body.as_ref().map_or(0, Bytes::len) + entry.capsule.as_ref().map_or(0, |c| c.sealed.len());
+        entries.push(entry);
+    }
+    Ok(entries)
 }
 
 fn dest_column(dest: Option<DeviceId>) -> [u8; 16] {

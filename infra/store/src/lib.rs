@@ -133,22 +133,21 @@ impl Store {
         ))
     }
 
-    /// Runs `act` on the writer and answers once it is durable. An error of `act` undoes it alone.
+    /// Queues `act` for the writer at once, in the order of the calls; the future answers when it is durable.
+    /// An error of `act` undoes it alone.
     ///
     /// # Errors
     /// What `act` returns; or, converted from [`StoreError`], why it could not be made durable.
     ///
     /// # Cancellation safety
-    /// Once queued, the act runs and commits whether or not the caller still waits.
-    pub async fn write<T, E>(
-        &self,
-        act: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
+    /// The act runs and commits whether or not the future is still awaited.
+    pub fn write<T, E, A>(&self, act: A) -> impl Future<Output = Result<T, E>> + Send + use<T, E, A> + 'static
     where
+        A: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.writer.run(act).await
+        self.writer.submit(act)
     }
 
     /// Runs `query` on a reader, which sees one consistent state of the database.

@@ -85,11 +85,12 @@ impl Writer {
         })
     }
 
-    pub(crate) async fn run<T, E>(
+    pub(crate) fn submit<T, E, A>(
         &self,
-        act: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
+        act: A,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, A> + 'static
     where
+        A: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
@@ -112,13 +113,23 @@ impl Writer {
             };
             (outcome, Box::new(answer))
         });
-        let queue = self.lock().clone().ok_or(StoreError::Closed)?;
-        queue.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
-        })?;
-        drop(queue);
-        answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+        let queued = self.enqueue(job);
+        async move {
+            queued?;
+            answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+        }
+    }
+
+    fn enqueue(&self, job: Job) -> Result<(), StoreError> {
+        let queue = self.lock();
+        queue
+            .as_ref()
+            .ok_or(StoreError::Closed)?
+            .try_send(job)
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+            })
     }
 
     pub(crate) async fn close(&self) {

@@ -16,6 +16,7 @@ const BOB: UserId = UserId::from_bytes([2; 16]);
 const ALICES_DEVICE: DeviceId = DeviceId::from_bytes([3; 16]);
 const BOBS_DEVICE: DeviceId = DeviceId::from_bytes([4; 16]);
 const CONVERSATION: ConversationId = ConversationId::from_bytes([5; 16]);
+const BUDGET: usize = 64 * 1024;
 const NOW: Timestamp = Timestamp::from_millis(1_000);
 
 fn open(folder: &Path) -> (Store, CommitFeed) {
@@ -99,7 +100,10 @@ async fn what_was_acknowledged_survives_reopening() {
     assert!(matches!(store.write(open_direct).await, Err(StoreError::Closed)));
 
     let (store, _feed) = open(folder.path());
-    let entries = store.read(move |db| db.entries(log, 1, 10)).await.unwrap();
+    let entries = store
+        .read(move |db| db.entries(log, 1, 10, BUDGET))
+        .await
+        .unwrap();
     assert_eq!(entries[0].body.as_deref(), Some([7; 300].as_slice()));
 }
 
@@ -144,12 +148,12 @@ async fn a_body_goes_when_its_last_capsule_is_acknowledged() {
         .await
         .unwrap();
     let entries = store
-        .read(move |db| db.entries_for_device(log, BOBS_DEVICE, 1, 2))
+        .read(move |db| db.entries_for_device(log, BOBS_DEVICE, 1, 2, BUDGET))
         .await
         .unwrap();
     assert!(entries[0].capsule.is_none() && entries[0].body.is_none());
     assert!(entries[1].capsule.is_some() && entries[1].body.is_some());
-    let bodies = store.read(move |db| db.entries(log, 1, 2)).await.unwrap();
+    let bodies = store.read(move |db| db.entries(log, 1, 2, BUDGET)).await.unwrap();
     assert_eq!(
         bodies.iter().map(|e| e.body.is_some()).collect::<Vec<_>>(),
         [false, true]
@@ -175,11 +179,28 @@ async fn retention_takes_only_what_is_older_than_the_cutoff() {
         .await
         .unwrap();
     assert_eq!(swept, Some(1));
-    let bodies = store.read(move |db| db.entries(log, 1, 2)).await.unwrap();
+    let bodies = store.read(move |db| db.entries(log, 1, 2, BUDGET)).await.unwrap();
     assert_eq!(
         bodies.iter().map(|e| e.body.is_some()).collect::<Vec<_>>(),
         [false, true]
     );
+}
+
+#[tokio::test]
+async fn a_page_ends_at_its_budget_but_holds_at_least_one_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    let log = store.write(open_direct).await.unwrap().log;
+    for number in 1..=4 {
+        store
+            .write(move |tx| tx.append_entry(log, &entry(number)))
+            .await
+            .unwrap();
+    }
+    let page = |budget| store.read(move |db| db.entries(log, 1, 4, budget));
+    assert_eq!(page(1).await.unwrap().len(), 1);
+    assert_eq!(page(301).await.unwrap().len(), 2);
+    assert_eq!(page(BUDGET).await.unwrap().len(), 4);
 }
 
 #[tokio::test]
