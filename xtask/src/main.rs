@@ -1,1 +1,53 @@
-fn main() {}
+//! The project's own tools: `cargo xtask <command>`.
+
+mod layers;
+mod suite;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own tools", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check that dependencies point down only, and that every crate takes the workspace's lints
+    Layers,
+    /// Install what the tests need and run all of them
+    Test,
+    /// Everything that a release would need: format, lints, layers, documentation, tests
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let root = root()?;
+    match Arguments::parse().command {
+        Command::Layers => layers::check(&root),
+        Command::Test => suite::test(&root),
+        Command::Ci => suite::ci(&root),
+    }
+}
+
+fn root() -> anyhow::Result<PathBuf> {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest
+        .parent()
+        .map(PathBuf::from)
+        .context("xtask lies in the workspace")
+}

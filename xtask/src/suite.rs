@@ -1,0 +1,68 @@
+//! Running the tests, and everything else that a release would need.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context as _, ensure};
+
+/// Installs what the tests need, runs the documentation's tests, then all others; ends with the runner's summary.
+///
+/// # Errors
+/// The first step that failed.
+pub(crate) fn test(root: &Path) -> anyhow::Result<()> {
+    if Command::new("cargo")
+        .args(["nextest", "--version"])
+        .output()
+        .is_ok_and(|found| !found.status.success())
+    {
+        cargo(root, &["install", "cargo-nextest", "--locked"])?;
+    }
+    cargo(root, &["test", "--quiet", "--workspace", "--doc"])?;
+    cargo(root, &["nextest", "run", "--workspace", "--no-fail-fast"])
+}
+
+/// Format, lints, layers, documentation, tests.
+///
+/// # Errors
+/// The first step that failed.
+pub(crate) fn ci(root: &Path) -> anyhow::Result<()> {
+    cargo(root, &["fmt", "--all", "--check"])?;
+    cargo(
+        root,
+        &[
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    )?;
+    crate::layers::check(root)?;
+    step(
+        root,
+        Command::new("cargo")
+            .args(["doc", "--quiet", "--workspace", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    test(root)
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
+    step(root, Command::new("cargo").args(arguments))
+}
+
+fn step(root: &Path, command: &mut Command) -> anyhow::Result<()> {
+    let arguments: Vec<_> = command
+        .get_args()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let shown = format!("cargo {}", arguments.join(" "));
+    println!("xtask: {shown}");
+    let status = command
+        .current_dir(root)
+        .status()
+        .with_context(|| format!("run {shown}"))?;
+    ensure!(status.success(), "{shown} failed");
+    Ok(())
+}
