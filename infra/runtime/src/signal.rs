@@ -1,0 +1,58 @@
+//! When to stop: the first signal asks, the second one insists.
+
+use std::{io, time::Duration};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::tasks::{Ended, Tasks};
+
+/// Interrupt and terminate, as one stream.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over from the default handlers, which end the process at once.
+    ///
+    /// # Errors
+    /// The operating system's, when a handler can't be installed.
+    pub fn install() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Completes at the next signal.
+    ///
+    /// # Cancellation safety
+    /// Safe: no signal is lost.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// Lets `tasks` run until a signal or a critical task ends them, then shuts them down within `grace`.
+    /// A second signal ends the grace.
+    ///
+    /// # Cancellation safety
+    /// As [`Tasks::shutdown`].
+    pub async fn run(&mut self, tasks: &Tasks, grace: Duration) -> Ended {
+        tokio::select! {
+            () = self.next() => tracing::info!("signal received: shutting down"),
+            () = tasks.stopping() => {}
+        }
+        let ending = tasks.shutdown(grace);
+        tokio::pin!(ending);
+        tokio::select! {
+            ended = &mut ending => return ended,
+            () = self.next() => tracing::warn!("second signal received: aborting"),
+        }
+        tasks.abort();
+        ending.await
+    }
+}
