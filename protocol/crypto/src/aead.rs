@@ -44,6 +44,8 @@ impl Key {
         aad: &[u8],
         plaintext: &[u8],
     ) -> Result<Vec<u8>, AeadError> {
+        #[cfg(feature = "instrument")]
+        crate::instrument::seal(self.0.expose(), nonce);
         self.cipher()
             .encrypt(nonce.into(), Payload { msg: plaintext, aad })
             .map_err(|chacha20poly1305::aead::Error| AeadError::TooLong)

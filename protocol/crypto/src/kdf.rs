@@ -35,6 +35,8 @@ pub fn hkdf<const N: usize>(salt: &[u8; 32], ikm: &[&[u8]], info: &[&[u8]]) -> S
 /// HMAC-SHA-256 of `data` under `key`.
 #[must_use]
 pub fn hmac(key: &Secret<32>, data: &[u8]) -> Secret<32> {
+    #[cfg(feature = "instrument")]
+    crate::instrument::hmac();
     #[expect(clippy::expect_used, reason = "RFC 2104 takes keys of any length")]
     let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).expect("HMAC takes any key");
     mac.update(data);

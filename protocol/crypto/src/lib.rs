@@ -9,17 +9,21 @@
 //!
 //! Invariant: a public key, signature or ciphertext that exists as a value has passed every check
 //! that its bytes alone allow.
+//!
+//! Feature `instrument` (off by default, needs std): lets tests see what the primitives did (the module `instrument`).
 #![no_std]
 #![warn(missing_docs)]
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "instrument"))]
 extern crate std;
 
 pub mod aead;
 pub mod ed25519;
 pub mod hash;
+#[cfg(feature = "instrument")]
+pub mod instrument;
 pub mod kdf;
 pub mod kem;
 pub mod x25519;

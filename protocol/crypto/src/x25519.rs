@@ -67,6 +67,16 @@ impl SecretKey {
         Self::from_secret(StaticSecret::from(*bytes.expose()))
     }
 
+    /// Restores a key pair whose public half was kept beside it, which saves the multiplication that makes it.
+    /// Both must come from one key of one's own: the pair is not compared.
+    #[must_use]
+    pub fn from_parts(secret: &Secret<KEY_BYTES>, public: PublicKey) -> Self {
+        Self {
+            secret: StaticSecret::from(*secret.expose()),
+            public,
+        }
+    }
+
     /// The secret half, for a sealed store.
     #[must_use]
     pub fn to_bytes(&self) -> Secret<KEY_BYTES> {
@@ -84,6 +94,8 @@ impl SecretKey {
     /// # Errors
     /// [`KeyError::NonContributory`] when the result is all zero.
     pub fn diffie_hellman(&self, peer: &PublicKey) -> Result<Secret<KEY_BYTES>, KeyError> {
+        #[cfg(feature = "instrument")]
+        crate::instrument::diffie_hellman();
         let shared = self.secret.diffie_hellman(&x25519_dalek::PublicKey::from(peer.0));
         if shared.was_contributory() {
             Ok(Secret::new(shared.to_bytes()))
