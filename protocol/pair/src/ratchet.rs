@@ -1,0 +1,471 @@
+//! Double Ratchet with header encryption: one session's keys, and the two steps that move them.
+//!
+//! Every operation is `&self -> Result<(Self, _), _>`: what fails leaves nothing behind. The sending half of a step
+//! waits for the next sealing.
+
+use alloc::vec::Vec;
+
+use rand_core::CryptoRng;
+use unhidra_chain::{ListVersion, Suite, codec::Reader};
+use unhidra_crypto::{
+    aead::TAG_BYTES,
+    x25519::{PublicKey, SecretKey},
+};
+use unhidra_types::{
+    Secret, Timestamp,
+    limits::{MAX_MESSAGES_PER_CHAIN, MAX_SKIP},
+};
+
+use crate::{
+    chain_key::{ChainKey, MessageKey},
+    error::{InitiateError, OpenError, SealError, StoredError},
+    handshake::SharedKeys,
+    header::{ContentKind, ENC_HEADER_BYTES, EncHeader, Header, HeaderKey},
+    root_key::RootKey,
+    skipped_keys::SkippedKeys,
+};
+
+/// The state of the ratchet; the names in capitals are those of the specification.
+#[derive(Clone)]
+pub(crate) struct Ratchet {
+    /// `RK`.
+    root: RootKey,
+    /// `DHs`: own ratchet pair, its public half computed once.
+    own: SecretKey,
+    /// `DHr`: the peer's ratchet key.
+    peer: Option<PublicKey>,
+    /// `CKs`, `HKs`.
+    sending: Option<Chain>,
+    /// `CKr`, `HKr`.
+    receiving: Option<Chain>,
+    /// `NHKs`.
+    next_sending: HeaderKey,
+    /// `NHKr`.
+    next_receiving: HeaderKey,
+    /// `Ns`: messages sealed in the sending chain.
+    sent: u32,
+    /// `Nr`: the next position of the receiving chain.
+    received: u32,
+    /// `PN`: length of the sending chain before.
+    previous: u32,
+    turn: Turn,
+    skipped: SkippedKeys,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Chain {
+    key: ChainKey,
+    header_key: HeaderKey,
+}
+
+/// Whether the next sealing begins a new sending chain (`step_due`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Continue,
+    Step,
+}
+
+/// A ratchet message, cut into its parts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RatchetMessage<'a> {
+    enc_header: EncHeader,
+    sealed: &'a [u8],
+}
+
+/// A message whose header one of the keys opened.
+pub(crate) struct Located {
+    pub(crate) header: Header,
+    place: Place,
+}
+
+enum Place {
+    /// Under the header key of an older chain.
+    Older(HeaderKey),
+    /// Under `HKr`.
+    Current,
+    /// Under `NHKr`.
+    Next,
+}
+
+/// Why a located message does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Malformed,
+    KeyGone,
+    SkipTooFar,
+    BadTag,
+}
+
+/// What the header of a sealing says beside the ratchet's own state.
+pub(crate) struct HeaderFacts {
+    pub(crate) content: ContentKind,
+    pub(crate) sent_at: Timestamp,
+    pub(crate) own_list: ListVersion,
+    pub(crate) peer_list: ListVersion,
+}
+
+impl<'a> RatchetMessage<'a> {
+    /// `None` when too short.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (enc_header, sealed) = bytes.split_first_chunk::<ENC_HEADER_BYTES>()?;
+        (sealed.len() >= TAG_BYTES).then_some(Self {
+            enc_header: EncHeader::new(*enc_header),
+            sealed,
+        })
+    }
+}
+
+impl Ratchet {
+    /// The state of `A`, who can send at once.
+    pub(crate) fn initiator<R: CryptoRng + ?Sized>(
+        keys: SharedKeys,
+        spk: PublicKey,
+        rng: &mut R,
+    ) -> Result<Self, InitiateError> {
+        let own = SecretKey::generate(rng);
+        let shared = own.diffie_hellman(&spk).map_err(|_| InitiateError::BadPeerKey)?;
+        let step = keys.root.step(&shared);
+        Ok(Self {
+            root: step.root,
+            own,
+            peer: Some(spk),
+            sending: Some(Chain {
+                key: step.chain,
+                header_key: keys.initiator_header_key,
+            }),
+            receiving: None,
+            next_sending: step.next_header_key,
+            next_receiving: keys.responder_header_key,
+            sent: 0,
+            received: 0,
+            previous: 0,
+            turn: Turn::Continue,
+            skipped: SkippedKeys::default(),
+        })
+    }
+
+    /// The state of `B`, who can send after the first header.
+    pub(crate) fn responder(keys: SharedKeys, spk: SecretKey) -> Self {
+        Self {
+            root: keys.root,
+            own: spk,
+            peer: None,
+            sending: None,
+            receiving: None,
+            next_sending: keys.responder_header_key,
+            next_receiving: keys.initiator_header_key,
+            sent: 0,
+            received: 0,
+            previous: 0,
+            turn: Turn::Continue,
+            skipped: SkippedKeys::default(),
+        }
+    }
+
+    /// Seals at the next position, after the sending step if one is due.
+    pub(crate) fn seal<R: CryptoRng + ?Sized>(
+        &self,
+        suite: Suite,
+        facts: &HeaderFacts,
+        ad: &[u8],
+        plaintext: &[u8],
+        now: Timestamp,
+        rng: &mut R,
+    ) -> Result<(Self, Vec<u8>), SealError> {
+        let mut next = self.clone();
+        if next.turn == Turn::Step {
+            next.sending_step(rng)?;
+        }
+        let chain = next.sending.as_mut().ok_or(SealError::NoSession)?;
+        if next.sent >= MAX_MESSAGES_PER_CHAIN {
+            return Err(SealError::ChainFull);
+        }
+        let header = Header {
+            ratchet_key: *next.own.public(),
+            previous: next.previous,
+            n: next.sent,
+            content: facts.content,
+            sent_at: facts.sent_at,
+            own_list: facts.own_list,
+            peer_list: facts.peer_list,
+        };
+        let (message_key, chain_key) = chain.key.step();
+        let enc_header = chain.header_key.seal(suite, header, rng)?;
+        let sealed = message_key
+            .seal(&enc_header, ad, plaintext)
+            .map_err(|_| SealError::TooLong)?;
+        chain.key = chain_key;
+        next.sent += 1;
+        next.prune(now);
+        let mut message = Vec::with_capacity(ENC_HEADER_BYTES + sealed.len());
+        message.extend_from_slice(enc_header.as_bytes());
+        message.extend_from_slice(&sealed);
+        Ok((next, message))
+    }
+
+    /// Tries the header keys: of older chains with keys in store, then `HKr`, then `NHKr`. `None` when none opens it.
+    pub(crate) fn locate(
+        &self,
+        suite: Suite,
+        message: &RatchetMessage<'_>,
+    ) -> Option<Result<Located, OpenError>> {
+        let current = self.receiving.as_ref().map(|chain| &chain.header_key);
+        let older = self.skipped.older_header_keys(current);
+        let candidates = older
+            .map(|key| (key, Candidate::Older))
+            .chain(current.map(|key| (key, Candidate::Current)))
+            .chain([(&self.next_receiving, Candidate::Next)]);
+        for (key, candidate) in candidates {
+            if let Some(header) = key.open(suite, &message.enc_header) {
+                let place = match candidate {
+                    Candidate::Older => Place::Older(key.clone()),
+                    Candidate::Current => Place::Current,
+                    Candidate::Next => Place::Next,
+                };
+                return Some(header.map(|header| Located { header, place }));
+            }
+        }
+        None
+    }
+
+    /// Opens a located message: bounds, then keys on the side, then the tag; the new state comes last.
+    pub(crate) fn open(
+        &self,
+        located: &Located,
+        message: &RatchetMessage<'_>,
+        ad: &[u8],
+        now: Timestamp,
+    ) -> Result<(Self, Vec<u8>), Refusal> {
+        let header = &located.header;
+        match &located.place {
+            Place::Older(header_key) => self.open_skipped(header_key, header.n, message, ad, now),
+            Place::Current => {
+                let chain = self.receiving.as_ref().ok_or(Refusal::Malformed)?;
+                if Some(header.ratchet_key) != self.peer {
+                    return Err(Refusal::Malformed);
+                }
+                if header.n < self.received {
+                    return self.open_skipped(&chain.header_key, header.n, message, ad, now);
+                }
+                self.open_current(chain, header, message, ad, now)
+            }
+            Place::Next => self.open_next(header, message, ad, now),
+        }
+    }
+
+    /// Skipped keys held.
+    pub(crate) fn skipped_keys(&self) -> usize {
+        self.skipped.len()
+    }
+
+    /// Forgets what is past its age.
+    pub(crate) fn prune(&mut self, now: Timestamp) {
+        self.skipped
+            .prune(self.receiving.as_ref().map(|chain| &chain.header_key), now);
+    }
+
+    fn sending_step<R: CryptoRng + ?Sized>(&mut self, rng: &mut R) -> Result<(), SealError> {
+        let peer = self.peer.ok_or(SealError::NoSession)?;
+        self.own = SecretKey::generate(rng);
+        let shared = self
+            .own
+            .diffie_hellman(&peer)
+            .map_err(|_| SealError::BadPeerKey)?;
+        let step = self.root.step(&shared);
+        (self.previous, self.sent) = (self.sent, 0);
+        self.sending = Some(Chain {
+            key: step.chain,
+            header_key: self.next_sending.clone(),
+        });
+        (self.root, self.next_sending, self.turn) = (step.root, step.next_header_key, Turn::Continue);
+        Ok(())
+    }
+
+    fn open_skipped(
+        &self,
+        header_key: &HeaderKey,
+        n: u32,
+        message: &RatchetMessage<'_>,
+        ad: &[u8],
+        now: Timestamp,
+    ) -> Result<(Self, Vec<u8>), Refusal> {
+        let key = self.skipped.find(header_key, n, now).ok_or(Refusal::KeyGone)?;
+        let plaintext = open_with(key, message, ad)?;
+        let mut next = self.clone();
+        next.skipped.remove(header_key, n);
+        next.prune(now);
+        Ok((next, plaintext))
+    }
+
+    fn open_current(
+        &self,
+        chain: &Chain,
+        header: &Header,
+        message: &RatchetMessage<'_>,
+        ad: &[u8],
+        now: Timestamp,
+    ) -> Result<(Self, Vec<u8>), Refusal> {
+        let received = header.n.checked_add(1).ok_or(Refusal::Malformed)?;
+        within_bound(self.received, header.n)?;
+        let (skipped, at) = chain.key.skip(self.received..header.n);
+        let (message_key, chain_key) = at.step();
+        let plaintext = open_with(&message_key, message, ad)?;
+        let mut next = self.clone();
+        next.skipped.insert(&chain.header_key, skipped, now);
+        next.receiving = Some(Chain {
+            key: chain_key,
+            header_key: chain.header_key.clone(),
+        });
+        next.received = received;
+        next.prune(now);
+        Ok((next, plaintext))
+    }
+
+    /// The receiving step: the rest of the old chain is kept, a new chain begins.
+    fn open_next(
+        &self,
+        header: &Header,
+        message: &RatchetMessage<'_>,
+        ad: &[u8],
+        now: Timestamp,
+    ) -> Result<(Self, Vec<u8>), Refusal> {
+        // A peer steps only after a header of the chain that this side has not begun yet.
+        if self.turn == Turn::Step || header.previous < self.received {
+            return Err(Refusal::Malformed);
+        }
+        if self.receiving.is_none() && header.previous != 0 {
+            return Err(Refusal::Malformed);
+        }
+        let received = header.n.checked_add(1).ok_or(Refusal::Malformed)?;
+        within_bound(self.received, header.previous)?;
+        within_bound(0, header.n)?;
+        let shared = self
+            .own
+            .diffie_hellman(&header.ratchet_key)
+            .map_err(|_| Refusal::Malformed)?;
+        let step = self.root.step(&shared);
+        let (skipped, at) = step.chain.skip(0..header.n);
+        let (message_key, chain_key) = at.step();
+        let plaintext = open_with(&message_key, message, ad)?;
+        let mut next = self.clone();
+        if let Some(old) = &self.receiving {
+            let (rest, _) = old.key.skip(self.received..header.previous);
+            next.skipped.insert(&old.header_key, rest, now);
+        }
+        next.skipped.insert(&self.next_receiving, skipped, now);
+        next.receiving = Some(Chain {
+            key: chain_key,
+            header_key: self.next_receiving.clone(),
+        });
+        (next.root, next.next_receiving) = (step.root, step.next_header_key);
+        (next.peer, next.received, next.turn) = (Some(header.ratchet_key), received, Turn::Step);
+        next.prune(now);
+        Ok((next, plaintext))
+    }
+
+    /// `RK NHKs NHKr DHs DHs.public` (32 each) `Ns Nr PN` (4 each) `step_due(1)`, then, each behind a presence byte,
+    /// `DHr(32)`, `CKs HKs` and `CKr HKr`, then the skip store.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.root.expose());
+        out.extend_from_slice(self.next_sending.expose());
+        out.extend_from_slice(self.next_receiving.expose());
+        out.extend_from_slice(self.own.to_bytes().expose());
+        out.extend_from_slice(self.own.public().as_bytes());
+        for count in [self.sent, self.received, self.previous] {
+            out.extend_from_slice(&count.to_be_bytes());
+        }
+        out.push(u8::from(self.turn == Turn::Step));
+        out.push(u8::from(self.peer.is_some()));
+        out.extend(self.peer.iter().flat_map(|peer| *peer.as_bytes()));
+        for chain in [&self.sending, &self.receiving] {
+            out.push(u8::from(chain.is_some()));
+            if let Some(chain) = chain {
+                out.extend_from_slice(chain.key.expose());
+                out.extend_from_slice(chain.header_key.expose());
+            }
+        }
+        self.skipped.write(out);
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, StoredError> {
+        let root = RootKey::new(Secret::new(reader.array()?));
+        let next_sending = HeaderKey::new(Secret::new(reader.array()?));
+        let next_receiving = HeaderKey::new(Secret::new(reader.array()?));
+        let own = SecretKey::from_parts(&Secret::new(reader.array()?), read_public(reader)?);
+        let (sent, received, previous) = (reader.u32()?, reader.u32()?, reader.u32()?);
+        let turn = if read_flag(reader)? {
+            Turn::Step
+        } else {
+            Turn::Continue
+        };
+        let peer = if read_flag(reader)? {
+            Some(read_public(reader)?)
+        } else {
+            None
+        };
+        let sending = Chain::read(reader)?;
+        let receiving = Chain::read(reader)?;
+        let skipped = SkippedKeys::read(reader)?;
+        if peer.is_none() && (sending.is_some() || receiving.is_some() || turn == Turn::Step) {
+            return Err(StoredError::Malformed);
+        }
+        Ok(Self {
+            root,
+            own,
+            peer,
+            sending,
+            receiving,
+            next_sending,
+            next_receiving,
+            sent,
+            received,
+            previous,
+            turn,
+            skipped,
+        })
+    }
+}
+
+impl Chain {
+    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, StoredError> {
+        if !read_flag(reader)? {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            key: ChainKey::new(Secret::new(reader.array()?)),
+            header_key: HeaderKey::new(Secret::new(reader.array()?)),
+        }))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Candidate {
+    Older,
+    Current,
+    Next,
+}
+
+/// At most [`MAX_SKIP`] positions lie between `from` and `to`: checked before any chain step.
+fn within_bound(from: u32, to: u32) -> Result<(), Refusal> {
+    if to.saturating_sub(from) > MAX_SKIP {
+        return Err(Refusal::SkipTooFar);
+    }
+    Ok(())
+}
+
+fn open_with(key: &MessageKey, message: &RatchetMessage<'_>, ad: &[u8]) -> Result<Vec<u8>, Refusal> {
+    key.open(&message.enc_header, ad, message.sealed)
+        .map_err(|_| Refusal::BadTag)
+}
+
+fn read_flag(reader: &mut Reader<'_>) -> Result<bool, StoredError> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(StoredError::Malformed),
+    }
+}
+
+fn read_public(reader: &mut Reader<'_>) -> Result<PublicKey, StoredError> {
+    PublicKey::from_bytes(&reader.array()?).map_err(|_| StoredError::Malformed)
+}

@@ -1,0 +1,589 @@
+//! All sessions with one peer device: one that sends, and older ones that only receive.
+//!
+//! At most [`MAX_ARCHIVED_SESSIONS`] are archived, each for [`ARCHIVE_LIFETIME`]; the oldest go first. An archived session
+//! never sends again. Every operation returns the set as it should be stored; on an error the set before stays right.
+//!
+//! Receiving, in order: the caller refuses a known (sender device, conversation, message) as a duplicate and, for a
+//! first message ([`SessionSet::introduction_needed`]), checks its [`Introduction`]; [`SessionSet::open`] opens the
+//! message; the caller opens the body ([`crate::body::open`]) and checks the content; then one transaction stores the
+//! set, the dedupe row, the content, the erasures and the [`RememberedEk`]; last comes the acknowledgement.
+
+use alloc::{collections::VecDeque, vec::Vec};
+use core::time::Duration;
+
+use rand_core::CryptoRng;
+use unhidra_chain::{
+    ListVersion, VerifiedBundle,
+    codec::Reader,
+    prekey::{KemKind, PrekeyId},
+};
+use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, UserId, limits::MAX_ARCHIVED_SESSIONS};
+
+use crate::{
+    body::Capsule,
+    envelope::{Address, Envelope, Kind},
+    error::{InitiateError, OpenError, SealError, StoredError},
+    handshake::LocalDevice,
+    header::{ContentKind, Header},
+    introduction::{Introduction, SeenEk},
+    padding,
+    prekey_message::{EkHash, PrekeyPrefix},
+    ratchet::{HeaderFacts, RatchetMessage},
+    session::{Route, Session},
+};
+
+/// How long an archived session still receives: 30 d.
+pub const ARCHIVE_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
+
+/// The sessions with one device.
+#[derive(Clone, Debug)]
+pub struct SessionSet {
+    peer: Address,
+    active: Option<Session>,
+    /// Newest first.
+    archived: VecDeque<Archived>,
+}
+
+#[derive(Clone, Debug)]
+struct Archived {
+    session: Session,
+    since: Timestamp,
+}
+
+/// One envelope as the server delivered it; its statements are checked, not believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    /// The fields around the bytes.
+    pub envelope: Envelope,
+    /// The device that the server names as the sender.
+    pub sender: Address,
+    /// The log that the envelope was read from.
+    pub conversation: ConversationId,
+    /// One ratchet or prekey message.
+    pub bytes: &'a [u8],
+}
+
+/// What was in a message, and everything to store along with it.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The set from now on.
+    pub sessions: SessionSet,
+    /// The plaintext.
+    pub content: Content,
+    /// When the sender sealed the message, or the message that this one repairs, by its own clock.
+    pub sent_at: Timestamp,
+    /// The sender's own list version when it sealed.
+    pub own_list: ListVersion,
+    /// The version of the receiving user's list that the sender used.
+    pub peer_list: ListVersion,
+    /// What a first message leaves to do; `None` for every other.
+    pub accepted: Option<AcceptedHandshake>,
+}
+
+/// The traces of a handshake that succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptedHandshake {
+    /// One-time prekeys to erase.
+    pub erase: Vec<PrekeyId>,
+    /// What to keep so that the first message is not accepted again.
+    pub remember: RememberedEk,
+    /// Which KEM prekey was used, if any: the use of the last resort is shown.
+    pub kem: Option<KemKind>,
+}
+
+/// One row of the table of accepted first messages, kept until `spk` is erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RememberedEk {
+    /// The session's ephemeral key.
+    pub ek: EkHash,
+    /// The signed prekey that it was begun with.
+    pub spk: PrekeyId,
+}
+
+/// The plaintext of a ratchet message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// An encoded `Content` for the device itself.
+    Control(Vec<u8>),
+    /// The key of a body object.
+    Capsule(Capsule),
+}
+
+/// What a sealed message says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// This device.
+    pub sender: Address,
+    /// The message.
+    pub msg_id: MsgId,
+    /// When it is sealed; a repair repeats the time of the message that it repairs.
+    pub sent_at: Timestamp,
+    /// The version of the own user's chain held.
+    pub own_list: ListVersion,
+    /// The version of the peer's chain used.
+    pub peer_list: ListVersion,
+}
+
+/// A sealed message: store the set and the bytes in one transaction, then send. A retry sends the stored bytes.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// The set from now on.
+    pub sessions: SessionSet,
+    /// What the bytes are.
+    pub kind: Kind,
+    /// One ratchet or prekey message.
+    pub bytes: Vec<u8>,
+}
+
+impl SessionSet {
+    /// No session yet with `peer`.
+    #[must_use]
+    pub const fn new(peer: Address) -> Self {
+        Self {
+            peer,
+            active: None,
+            archived: VecDeque::new(),
+        }
+    }
+
+    /// The device at the other end.
+    #[must_use]
+    pub const fn peer(&self) -> Address {
+        self.peer
+    }
+
+    /// The session that sends, if there is one. Without it, fetch a bundle and [`SessionSet::initiate`].
+    #[must_use]
+    pub fn active(&self) -> Option<EkHash> {
+        self.active.as_ref().map(Session::id)
+    }
+
+    /// Skipped message keys held, of every session: for a report.
+    #[must_use]
+    pub fn skipped_keys(&self) -> usize {
+        self.sessions().map(Session::skipped_keys).sum()
+    }
+
+    /// Begins a session, which sends from now on; the one before is archived.
+    ///
+    /// # Errors
+    /// [`InitiateError::OtherDevice`] for another device's bundle, [`InitiateError::BadPeerKey`] for a key of low order.
+    pub fn initiate<R: CryptoRng + ?Sized>(
+        &self,
+        me: &LocalDevice,
+        bundle: &VerifiedBundle,
+        now: Timestamp,
+        rng: &mut R,
+    ) -> Result<Self, InitiateError> {
+        if Address::from(bundle.peer()) != self.peer {
+            return Err(InitiateError::OtherDevice);
+        }
+        let session = Session::initiate(me, bundle, rng)?;
+        let mut next = self.clone();
+        next.archive_active(now);
+        next.active = Some(session);
+        next.prune(now);
+        Ok(next)
+    }
+
+    /// Seals a capsule for a message of `conversation`.
+    ///
+    /// # Errors
+    /// See [`SealError`].
+    pub fn seal_capsule<R: CryptoRng + ?Sized>(
+        &self,
+        outgoing: &Outgoing,
+        conversation: ConversationId,
+        capsule: &Capsule,
+        now: Timestamp,
+        rng: &mut R,
+    ) -> Result<Sealed, SealError> {
+        let plaintext = capsule.to_bytes();
+        self.seal(
+            outgoing,
+            conversation,
+            ContentKind::Capsule,
+            plaintext.expose(),
+            now,
+            rng,
+        )
+    }
+
+    /// Seals an encoded `Content` for the device itself, to go into its control log.
+    ///
+    /// # Errors
+    /// See [`SealError`].
+    pub fn seal_control<R: CryptoRng + ?Sized>(
+        &self,
+        outgoing: &Outgoing,
+        content: &[u8],
+        now: Timestamp,
+        rng: &mut R,
+    ) -> Result<Sealed, SealError> {
+        let plaintext = padding::pad(&[content])?;
+        let conversation = ConversationId::CONTROL;
+        self.seal(outgoing, conversation, ContentKind::Control, &plaintext, now, rng)
+    }
+
+    /// Whether `received` begins a session that this set does not have: if so, its prefix, for
+    /// [`Introduction::check`].
+    ///
+    /// # Errors
+    /// See [`PrekeyPrefix::parse`].
+    pub fn introduction_needed(&self, received: &Received<'_>) -> Result<Option<PrekeyPrefix>, OpenError> {
+        if received.envelope.kind == Kind::Ratchet {
+            return Ok(None);
+        }
+        let (prefix, _) = PrekeyPrefix::parse(received.bytes)?;
+        let known = self
+            .sessions()
+            .any(|session| session.was_begun_by_peer(&prefix.ek));
+        Ok((!known).then_some(prefix))
+    }
+
+    /// Opens one envelope. `introduction` is needed when [`SessionSet::introduction_needed`] says so, and unused else.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. On [`OpenError::SkipTooFar`], store [`SessionSet::archive`] of the session that it names.
+    pub fn open(
+        &self,
+        received: &Received<'_>,
+        me: &LocalDevice,
+        introduction: Option<&Introduction<'_>>,
+        now: Timestamp,
+    ) -> Result<Opened, OpenError> {
+        let route = Route {
+            sender: received.sender,
+            receiver: Address::from(&me.identity),
+            conversation: received.conversation,
+            envelope: received.envelope,
+        };
+        if received.envelope.kind == Kind::Ratchet {
+            let message = RatchetMessage::parse(received.bytes).ok_or(OpenError::Malformed)?;
+            return self.open_in(Slot::all(), &message, &route, now);
+        }
+        let (prefix, message) = PrekeyPrefix::parse(received.bytes)?;
+        let message = RatchetMessage::parse(message).ok_or(OpenError::Malformed)?;
+        if prefix.initiator != received.sender {
+            return Err(OpenError::Malformed);
+        }
+        let known = Slot::all().find_map(|slot| {
+            let session = self.session(slot)?;
+            session.was_begun_by_peer(&prefix.ek).then_some((slot, session))
+        });
+        match known {
+            Some((_, session)) if session.suite() != prefix.suite => Err(OpenError::Malformed),
+            Some((slot, _)) => self.open_in([slot].into_iter(), &message, &route, now),
+            None => {
+                let introduction = introduction.ok_or(OpenError::NoSession)?;
+                self.open_first(&prefix, &message, &route, me, introduction, now)
+            }
+        }
+    }
+
+    /// Ends sending on `session`, if it is the active one; it goes on receiving.
+    #[must_use]
+    pub fn archive(&self, session: EkHash, now: Timestamp) -> Self {
+        let mut next = self.clone();
+        if next.active() == Some(session) {
+            next.archive_active(now);
+        }
+        next.prune(now);
+        next
+    }
+
+    /// Ends sending on whatever session there is: after a rollback of this device's store.
+    #[must_use]
+    pub fn archive_all(&self, now: Timestamp) -> Self {
+        let mut next = self.clone();
+        next.archive_active(now);
+        next.prune(now);
+        next
+    }
+
+    /// The set without sessions and skipped keys that are past their age: for a sweep.
+    #[must_use]
+    pub fn expire(&self, now: Timestamp) -> Self {
+        let mut next = self.clone();
+        next.prune(now);
+        for session in next
+            .active
+            .iter_mut()
+            .chain(next.archived.iter_mut().map(|old| &mut old.session))
+        {
+            session.prune(now);
+        }
+        next
+    }
+
+    fn seal<R: CryptoRng + ?Sized>(
+        &self,
+        outgoing: &Outgoing,
+        conversation: ConversationId,
+        content: ContentKind,
+        plaintext: &[u8],
+        now: Timestamp,
+        rng: &mut R,
+    ) -> Result<Sealed, SealError> {
+        let session = self.active.as_ref().ok_or(SealError::NoSession)?;
+        let kind = session.kind();
+        let route = Route {
+            sender: outgoing.sender,
+            receiver: self.peer,
+            conversation,
+            envelope: Envelope {
+                kind,
+                dest: self.peer.device,
+                msg_id: outgoing.msg_id,
+            },
+        };
+        let facts = HeaderFacts {
+            content,
+            sent_at: outgoing.sent_at,
+            own_list: outgoing.own_list,
+            peer_list: outgoing.peer_list,
+        };
+        let (session, bytes) = session.seal(&route, &facts, plaintext, now, rng)?;
+        let mut sessions = self.clone();
+        sessions.active = Some(session);
+        sessions.prune(now);
+        Ok(Sealed {
+            sessions,
+            kind,
+            bytes,
+        })
+    }
+
+    /// Opens in the first of `slots` whose header keys fit.
+    fn open_in(
+        &self,
+        slots: impl Iterator<Item = Slot>,
+        message: &RatchetMessage<'_>,
+        route: &Route,
+        now: Timestamp,
+    ) -> Result<Opened, OpenError> {
+        for slot in slots {
+            let Some(session) = self.session(slot).filter(|_| self.is_current(slot, now)) else {
+                continue;
+            };
+            let Some(located) = session.locate(message) else {
+                continue;
+            };
+            let located = located?;
+            let (session, plaintext) = session.open(&located, message, route, now)?;
+            let mut sessions = self.clone();
+            sessions.replace(slot, session);
+            sessions.prune(now);
+            return opened(sessions, &located.header, &plaintext, route.conversation, None);
+        }
+        Err(OpenError::NoSession)
+    }
+
+    fn open_first(
+        &self,
+        prefix: &PrekeyPrefix,
+        message: &RatchetMessage<'_>,
+        route: &Route,
+        me: &LocalDevice,
+        introduction: &Introduction<'_>,
+        now: Timestamp,
+    ) -> Result<Opened, OpenError> {
+        if introduction.seen == SeenEk::Seen {
+            return Err(OpenError::Replay);
+        }
+        if Address::from(&introduction.peer) != prefix.initiator {
+            return Err(OpenError::Malformed);
+        }
+        let begun = Session::respond(me, &introduction.peer, prefix, introduction.prekeys)?;
+        let mut erase: Vec<_> = prefix.opk_id.into_iter().collect();
+        if begun.kem_kind == Some(KemKind::OneTime) {
+            erase.extend(prefix.kem.as_ref().map(|kem| kem.id));
+        }
+        if introduction.seen == SeenEk::Full && erase.is_empty() {
+            return Err(OpenError::Replay);
+        }
+        let located = begun.session.locate(message).ok_or(OpenError::NoSession)??;
+        let (session, plaintext) = begun.session.open(&located, message, route, now)?;
+        let accepted = AcceptedHandshake {
+            erase,
+            remember: RememberedEk {
+                ek: prefix.ek_hash(),
+                spk: prefix.spk_id,
+            },
+            kem: begun.kem_kind,
+        };
+        let mut sessions = self.clone();
+        sessions.admit(session, now);
+        opened(
+            sessions,
+            &located.header,
+            &plaintext,
+            route.conversation,
+            Some(accepted),
+        )
+    }
+
+    /// A session that the peer began becomes the active one, unless both began one at once: then the smaller `H(EK)`
+    /// wins, on both sides alike.
+    fn admit(&mut self, session: Session, now: Timestamp) {
+        let own_wins = self
+            .active
+            .as_ref()
+            .is_some_and(|own| own.is_unanswered() && own.id() < session.id());
+        if own_wins {
+            self.archived.push_front(Archived { session, since: now });
+        } else {
+            self.archive_active(now);
+            self.active = Some(session);
+        }
+        self.prune(now);
+    }
+
+    fn archive_active(&mut self, now: Timestamp) {
+        if let Some(session) = self.active.take() {
+            self.archived.push_front(Archived { session, since: now });
+        }
+    }
+
+    fn prune(&mut self, now: Timestamp) {
+        self.archived.retain(|old| old.is_current(now));
+        self.archived.truncate(MAX_ARCHIVED_SESSIONS);
+    }
+
+    fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.active
+            .iter()
+            .chain(self.archived.iter().map(|old| &old.session))
+    }
+
+    fn session(&self, slot: Slot) -> Option<&Session> {
+        match slot {
+            Slot::Active => self.active.as_ref(),
+            Slot::Archived(at) => self.archived.get(at).map(|old| &old.session),
+        }
+    }
+
+    fn is_current(&self, slot: Slot, now: Timestamp) -> bool {
+        match slot {
+            Slot::Active => true,
+            Slot::Archived(at) => self.archived.get(at).is_some_and(|old| old.is_current(now)),
+        }
+    }
+
+    fn replace(&mut self, slot: Slot, session: Session) {
+        match slot {
+            Slot::Active => self.active = Some(session),
+            Slot::Archived(at) => {
+                if let Some(old) = self.archived.get_mut(at) {
+                    old.session = session;
+                }
+            }
+        }
+    }
+}
+
+/// The stored form.
+impl SessionSet {
+    const VERSION: u8 = 1;
+
+    /// `ver(1)=1 | peer user(16) device(16) | active(1) | session if active | archived(1) | per archived session
+    /// since(8) session`. Holds secrets: for a sealed store.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(2_048);
+        out.push(Self::VERSION);
+        out.extend_from_slice(self.peer.user.as_bytes());
+        out.extend_from_slice(self.peer.device.as_bytes());
+        out.push(u8::from(self.active.is_some()));
+        if let Some(session) = &self.active {
+            session.write(&mut out);
+        }
+        out.push(u8::try_from(self.archived.len()).unwrap_or(u8::MAX));
+        for old in &self.archived {
+            out.extend_from_slice(&old.since.as_millis().to_be_bytes());
+            old.session.write(&mut out);
+        }
+        out
+    }
+
+    /// Reads [`SessionSet::to_bytes`].
+    ///
+    /// # Errors
+    /// [`StoredError`] for another version, a bound exceeded, truncated or extended bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StoredError> {
+        let mut reader = Reader::new(bytes);
+        if reader.u8()? != Self::VERSION {
+            return Err(StoredError::UnknownVersion);
+        }
+        let peer = Address {
+            user: UserId::from_bytes(reader.array()?),
+            device: DeviceId::from_bytes(reader.array()?),
+        };
+        let active = match reader.u8()? {
+            0 => None,
+            1 => Some(Session::read(&mut reader)?),
+            _ => return Err(StoredError::Malformed),
+        };
+        let mut archived = VecDeque::new();
+        for _ in 0..reader.u8()? {
+            let since = Timestamp::from_millis(reader.u64()?);
+            archived.push_back(Archived {
+                since,
+                session: Session::read(&mut reader)?,
+            });
+        }
+        reader.finish()?;
+        if archived.len() > MAX_ARCHIVED_SESSIONS {
+            return Err(StoredError::Malformed);
+        }
+        Ok(Self {
+            peer,
+            active,
+            archived,
+        })
+    }
+}
+
+impl Archived {
+    fn is_current(&self, now: Timestamp) -> bool {
+        now < self.since.saturating_add(ARCHIVE_LIFETIME)
+    }
+}
+
+/// A place in a set.
+#[derive(Clone, Copy)]
+enum Slot {
+    Active,
+    Archived(usize),
+}
+
+impl Slot {
+    /// The order in which header keys are tried.
+    fn all() -> impl Iterator<Item = Self> {
+        [Self::Active]
+            .into_iter()
+            .chain((0..MAX_ARCHIVED_SESSIONS).map(Self::Archived))
+    }
+}
+
+fn opened(
+    sessions: SessionSet,
+    header: &Header,
+    plaintext: &[u8],
+    conversation: ConversationId,
+    accepted: Option<AcceptedHandshake>,
+) -> Result<Opened, OpenError> {
+    let content = match header.content {
+        ContentKind::Control if conversation != ConversationId::CONTROL => return Err(OpenError::BadTag),
+        ContentKind::Control => Content::Control(padding::unpad(plaintext)?.to_vec()),
+        ContentKind::Capsule => Content::Capsule(Capsule::from_bytes(plaintext)?),
+    };
+    Ok(Opened {
+        sessions,
+        content,
+        sent_at: header.sent_at,
+        own_list: header.own_list,
+        peer_list: header.peer_list,
+        accepted,
+    })
+}
