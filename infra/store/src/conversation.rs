@@ -6,7 +6,7 @@ use unhidra_types::{ConversationId, DeviceId, OrgId, Timestamp, UserId};
 use crate::{Snapshot, StoreError, Tx, column};
 
 /// Number of a conversation inside the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LogNumber(pub(crate) i64);
 
 /// Kinds of log.

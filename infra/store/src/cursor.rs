@@ -1,7 +1,7 @@
 //! How far each device has read each log.
 
-use rusqlite::{OptionalExtension as _, params};
-use unhidra_types::{DeviceId, UserId};
+use rusqlite::{OptionalExtension as _, Row, params};
+use unhidra_types::{ConversationId, DeviceId, UserId};
 
 use crate::{
     Snapshot, StoreError, Tx, column,
@@ -14,7 +14,7 @@ pub struct Position {
     /// The log's number here.
     pub log: LogNumber,
     /// The log.
-    pub conversation: unhidra_types::ConversationId,
+    pub conversation: ConversationId,
     /// Its kind.
     pub kind: Kind,
     /// What the device has acknowledged.
@@ -37,20 +37,35 @@ impl Snapshot<'_> {
                  WHERE m.user_id = ?1 LIMIT ?3",
             )?
             .query_map(params![user.as_bytes(), device.as_bytes(), limit], |row| {
-                let read = || {
-                    Ok::<_, StoreError>(Position {
-                        log: LogNumber(column::value(row, "log")?),
-                        conversation: column::id(row, "conversation_id")?,
-                        kind: Kind::from_number(column::value(row, "kind")?)
-                            .ok_or(StoreError::Corrupt("kind"))?,
-                        acknowledged: column::number(row, "acknowledged")?,
-                        head: column::number(row, "head")?,
-                    })
-                };
-                Ok(read())
+                Ok(position(row))
             })?
             .map(|row| row?)
             .collect()
+    }
+
+    /// One log of a user with the place that `device` has reached.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn position(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<Position>, StoreError> {
+        self.connection
+            .prepare_cached(
+                "SELECT c.log, c.conversation_id, c.kind, c.head, coalesce(p.seq, 0) AS acknowledged
+                 FROM conversation c JOIN member m ON m.log = c.log AND m.user_id = ?1
+                 LEFT JOIN cursor p ON p.log = c.log AND p.device_id = ?2
+                 WHERE c.conversation_id = ?3",
+            )?
+            .query_row(
+                [user.as_bytes(), device.as_bytes(), conversation.as_bytes()],
+                |row| Ok(position(row)),
+            )
+            .optional()?
+            .transpose()
     }
 
     /// What a device has acknowledged of a log.
@@ -109,4 +124,14 @@ impl Tx<'_> {
         }
         Ok(())
     }
+}
+
+fn position(row: &Row<'_>) -> Result<Position, StoreError> {
+    Ok(Position {
+        log: LogNumber(column::value(row, "log")?),
+        conversation: column::id(row, "conversation_id")?,
+        kind: Kind::from_number(column::value(row, "kind")?).ok_or(StoreError::Corrupt("kind"))?,
+        acknowledged: column::number(row, "acknowledged")?,
+        head: column::number(row, "head")?,
+    })
 }

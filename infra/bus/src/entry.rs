@@ -1,0 +1,138 @@
+//! An entry on its way to many connections.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use unhidra_types::DeviceId;
+use unhidra_wire::frame::{Capsule, Deliver, ServerFrame};
+
+/// An entry as it was committed.
+#[derive(Debug)]
+pub struct Entry {
+    /// Everything that all receivers share; its capsule is empty.
+    shared: Deliver,
+    /// `None` when every device of every member gets the same bytes.
+    capsules: Option<Vec<Capsule>>,
+    encoded: OnceLock<Bytes>,
+}
+
+impl Entry {
+    /// An entry whose receivers all get the same bytes.
+    #[must_use]
+    pub const fn for_members(deliver: Deliver) -> Self {
+        Self {
+            shared: deliver,
+            capsules: None,
+            encoded: OnceLock::new(),
+        }
+    }
+
+    /// An entry for the devices that have a capsule.
+    #[must_use]
+    pub const fn for_devices(deliver: Deliver, capsules: Vec<Capsule>) -> Self {
+        Self {
+            shared: deliver,
+            capsules: Some(capsules),
+            encoded: OnceLock::new(),
+        }
+    }
+
+    /// What all receivers share.
+    #[must_use]
+    pub const fn shared(&self) -> &Deliver {
+        &self.shared
+    }
+
+    /// The encoded frame for a device: the entry, or a skip when it holds nothing for it.
+    #[must_use]
+    pub fn frame_for(&self, device: DeviceId) -> Bytes {
+        let Deliver {
+            conversation, seq, ..
+        } = self.shared;
+        let skip = || {
+            ServerFrame::Skip {
+                conversation,
+                from: seq,
+                to: seq,
+            }
+            .encode()
+        };
+        match &self.capsules {
+            _ if device == self.shared.sender_device => skip(),
+            None => self
+                .encoded
+                .get_or_init(|| ServerFrame::Deliver(self.shared.clone()).encode())
+                .clone(),
+            Some(capsules) => match capsules.iter().find(|capsule| capsule.device == device) {
+                Some(capsule) => ServerFrame::Deliver(Deliver {
+                    capsule: Some(capsule.clone()),
+                    ..self.shared.clone()
+                })
+                .encode(),
+                None => skip(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use unhidra_types::{ConversationId, MsgId, Timestamp, UserId};
+    use unhidra_wire::frame::CapsuleKind;
+
+    const SENDER: DeviceId = DeviceId::from_bytes([1; 16]);
+    const RECEIVER: DeviceId = DeviceId::from_bytes([2; 16]);
+    const OTHER: DeviceId = DeviceId::from_bytes([3; 16]);
+
+    fn deliver() -> Deliver {
+        Deliver {
+            conversation: ConversationId::from_bytes([4; 16]),
+            seq: 7,
+            msg_id: MsgId::from_bytes([5; 16]),
+            sender: UserId::from_bytes([6; 16]),
+            sender_device: SENDER,
+            server_time: Timestamp::from_millis(1),
+            attempt: 0,
+            version: 1,
+            flags: 0,
+            capsule: None,
+            body: Bytes::from_static(b"sealed"),
+        }
+    }
+
+    fn decoded(entry: &Entry, device: DeviceId) -> ServerFrame {
+        ServerFrame::decode(entry.frame_for(device)).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_device_gets_its_own_capsule_and_everyone_else_a_skip() {
+        let capsule = Capsule {
+            device: RECEIVER,
+            kind: CapsuleKind::Ratchet,
+            sealed: Bytes::from_static(b"c"),
+        };
+        let entry = Entry::for_devices(deliver(), vec![capsule.clone()]);
+        let expected = Deliver {
+            capsule: Some(capsule),
+            ..deliver()
+        };
+        assert_eq!(decoded(&entry, RECEIVER), ServerFrame::Deliver(expected));
+        let skip = ServerFrame::Skip {
+            conversation: deliver().conversation,
+            from: 7,
+            to: 7,
+        };
+        assert_eq!(decoded(&entry, OTHER), skip);
+        assert_eq!(decoded(&entry, SENDER), skip);
+    }
+
+    #[test]
+    fn members_share_one_encoding() {
+        let entry = Entry::for_members(deliver());
+        assert_eq!(
+            entry.frame_for(RECEIVER).as_ptr(),
+            entry.frame_for(OTHER).as_ptr()
+        );
+    }
+}
