@@ -30,6 +30,7 @@ pub mod error;
 pub mod handshake;
 mod header;
 pub mod introduction;
+pub mod linking;
 mod padding;
 pub mod prekey_message;
 pub mod prekeys;
