@@ -8,7 +8,7 @@
 //! - [`prekey`]: signed, KEM and one-time prekeys          - [`bundle`]: what a first message is built on
 //! - [`suite`]: which handshake two devices use            - [`auth`]: login challenges and proofs of possession
 //! - [`direct`]: the conversation of two users             - [`safety_number`]: what two people compare
-//! - [`label`]: domain separation of every signed or derived input   - [`codec`]: fixed-layout reading and writing
+//! - [`mod@label`]: domain separation of every signed or derived input   - [`codec`]: fixed-layout reading and writing
 //!
 //! Invariants: a [`Chain`] holds only records that its user identity key signed, in order and without a gap;
 //! a [`VerifiedBundle`] exists only for a live device and under keys that this device signed.

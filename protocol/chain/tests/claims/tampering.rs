@@ -35,6 +35,28 @@ fn every_flipped_bit_of_a_genesis_is_refused() {
     }
 }
 
+/// Whoever makes a new identity may name any key as the one before; only that key's holder may follow it up.
+#[test]
+fn a_genesis_cannot_claim_a_previous_key_that_did_not_sign_it() {
+    let (new, claimed) = (signing_key(1), signing_key(9));
+    let mut bytes = Genesis::sign(&new, user(1), NOW, Some(&claimed))
+        .as_bytes()
+        .to_vec();
+    let stranger = signing_key(8).sign(&bytes[..101]);
+    bytes[101..165].copy_from_slice(&stranger);
+    let signature = new.sign(&bytes[..165]);
+    bytes[165..].copy_from_slice(&signature);
+    assert_eq!(Chain::begin(&bytes), Err(ChainError::Forged));
+}
+
+#[test]
+fn a_genesis_verifies_under_its_own_key_only() {
+    let genesis = Genesis::sign(&signing_key(1), user(1), NOW, None);
+    let record = Record::parse(genesis.as_bytes()).unwrap();
+    assert!(record.verify(&signing_key(1).verifying_key()).is_ok());
+    assert!(record.verify(&signing_key(2).verifying_key()).is_err());
+}
+
 #[test]
 fn a_previous_key_without_its_signature_is_malformed() {
     let genesis = Genesis::sign(&signing_key(1), user(1), NOW, Some(&signing_key(9)));
