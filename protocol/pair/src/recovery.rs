@@ -245,3 +245,29 @@ impl From<Malformed> for RecoveryError {
 fn associated_data(genesis_hash: &[u8; 32]) -> [u8; 51] {
     concat(&[label!("UNH1/recovery/uik"), &[VERSION], genesis_hash])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use unhidra_types::Timestamp;
+
+    /// Whoever knows the recovery key could seal any seed; what is opened is an identity only if the genesis says so.
+    #[test]
+    fn a_sealed_key_that_the_genesis_does_not_name_is_not_the_identity() {
+        let recovery = RecoveryKey::from_bytes(Secret::new([1; 32]));
+        let uik = SigningKey::from_seed(&Secret::new([2; 32]));
+        let genesis = Genesis::sign(&uik, UserId::from_bytes([3; 16]), Timestamp::EPOCH, None);
+        let (genesis_hash, nonce) = (genesis.hash(), [0; aead::NONCE_BYTES]);
+        let sealed = recovery
+            .wrapping_key(genesis.user())
+            .seal(&nonce, &associated_data(&genesis_hash), &[9; KEY_BYTES])
+            .unwrap();
+        let wrapped = WrappedIdentity {
+            genesis_hash,
+            nonce,
+            sealed: sealed.try_into().unwrap(),
+        };
+        let opened = wrapped.unwrap(&recovery, &genesis);
+        assert_eq!(opened.err(), Some(RecoveryError::OtherIdentity));
+    }
+}

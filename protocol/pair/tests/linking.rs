@@ -3,7 +3,7 @@
 
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use unhidra_chain::{
-    Capabilities, Chain, DeviceCertificate, DeviceKind, Genesis, Liveness, Validity, auth::Claim,
+    Capabilities, Chain, DeviceCertificate, DeviceKind, Genesis, Liveness, Revocation, Validity, auth::Claim,
     record::Subject,
 };
 use unhidra_crypto::{ed25519::SigningKey, x25519};
@@ -158,35 +158,69 @@ fn who_stands_between_with_a_stolen_code_shows_the_user_different_digits() {
 fn an_approval_needs_the_certificate_in_the_users_own_chain() {
     let approved = || compare(&|_, _| {}).unwrap().0.confirm();
     assert_eq!(
-        approved().approval(&genesis_only(USER)),
+        approved().approval(&genesis_only(USER, 1)),
         Err(LinkError::NotCertified)
     );
-    assert_eq!(
-        approved().approval(&genesis_only(UserId::from_bytes([2; 16]))),
-        Err(LinkError::NotCertified)
-    );
+    let mut foreign = genesis_only(UserId::from_bytes([2; 16]), 1);
+    certify(&mut foreign, 1, approved().subject().clone());
+    assert_eq!(approved().approval(&foreign), Err(LinkError::NotCertified));
 }
 
 #[test]
-fn a_chain_that_is_older_other_or_without_this_device_is_not_believed() {
+fn a_chain_without_this_device_or_with_other_keys_is_not_believed() {
     let (linked, chain) = run(&|_, _| {}).unwrap();
-    assert_eq!(linked.check(&genesis_only(USER)), Err(LinkError::NotCertified));
+    assert_eq!(linked.check(&genesis_only(USER, 1)), Err(LinkError::NotCertified));
+    let subject = chain.device(DEVICE).unwrap().certificate().subject();
+    for swapped in [
+        Subject {
+            dsk: signing_key(0x77).verifying_key(),
+            ..subject.clone()
+        },
+        Subject {
+            dik: dh_key(0x77),
+            ..subject.clone()
+        },
+    ] {
+        let mut other = genesis_only(USER, 1);
+        certify(&mut other, 1, swapped);
+        assert_eq!(linked.check(&other), Err(LinkError::NotCertified));
+    }
+}
 
-    let other_keys = Applicant {
-        dsk: signing_key(0x77),
-        ..applicant()
-    };
-    let mut swapped = genesis_only(USER);
-    let mut subject = chain.device(DEVICE).unwrap().certificate().subject().clone();
-    subject.dsk = other_keys.dsk.verifying_key();
-    certify(&mut swapped, subject);
-    assert_eq!(linked.check(&swapped), Err(LinkError::NotCertified));
-
-    let rotated = Genesis::sign(&signing_key(3), USER, NOW, None);
-    assert_eq!(
-        linked.check(&Chain::begin(rotated.as_bytes()).unwrap()),
-        Err(LinkError::NotCertified)
+#[test]
+fn a_chain_under_another_genesis_is_not_believed() {
+    let (linked, chain) = run(&|_, _| {}).unwrap();
+    let mut other = genesis_only(USER, 3);
+    certify(
+        &mut other,
+        3,
+        chain.device(DEVICE).unwrap().certificate().subject().clone(),
     );
+    assert_eq!(linked.check(&other), Err(LinkError::NotCertified));
+}
+
+#[test]
+fn a_chain_older_than_the_approval_is_not_believed() {
+    let (certifier, new_device) = compare(&|_, _| {}).unwrap();
+    let approved = certifier.confirm();
+    let mut chain = genesis_only(USER, 1);
+    certify(&mut chain, 1, approved.subject().clone());
+    let older = chain.clone();
+    certify(&mut chain, 1, approved.subject().clone());
+    let linked = new_device
+        .confirm()
+        .approval(&approved.approval(&chain).unwrap())
+        .unwrap();
+    assert_eq!(linked.check(&older), Err(LinkError::NotCertified));
+    assert_eq!(linked.check(&chain), Ok(()));
+}
+
+#[test]
+fn a_device_that_was_revoked_meanwhile_is_not_linked() {
+    let (linked, mut chain) = run(&|_, _| {}).unwrap();
+    let revocation = Revocation::sign(&signing_key(1), USER, &chain.head(), DEVICE, NOW);
+    chain.append(revocation.as_bytes()).unwrap();
+    assert_eq!(linked.check(&chain), Err(LinkError::NotCertified));
 }
 
 #[test]
@@ -282,8 +316,8 @@ fn run(relay: Relay<'_>) -> Result<(Linked, Chain), LinkError> {
     assert_eq!(certifier.sas(), new_device.sas());
     assert_eq!(certifier.kind(), DeviceKind::Human);
     let approved = certifier.confirm();
-    let mut chain = genesis_only(USER);
-    certify(&mut chain, approved.subject().clone());
+    let mut chain = genesis_only(USER, 1);
+    certify(&mut chain, 1, approved.subject().clone());
     let approval = approved.approval(&chain)?;
     let linked = new_device.confirm().approval(&relayed(relay, 3, &approval))?;
     Ok((linked, chain))
@@ -295,19 +329,15 @@ fn relayed(relay: Relay<'_>, message: usize, bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn certify(chain: &mut Chain, subject: Subject) {
-    let certificate = DeviceCertificate::sign(
-        &signing_key(1),
-        USER,
-        &chain.head(),
-        subject,
-        Validity::starting(NOW),
-    );
+fn certify(chain: &mut Chain, uik: u8, subject: Subject) {
+    let validity = Validity::starting(NOW);
+    let certificate =
+        DeviceCertificate::sign(&signing_key(uik), chain.user(), &chain.head(), subject, validity);
     chain.append(certificate.as_bytes()).unwrap();
 }
 
-fn genesis_only(user: UserId) -> Chain {
-    Chain::begin(Genesis::sign(&signing_key(1), user, NOW, None).as_bytes()).unwrap()
+fn genesis_only(user: UserId, uik: u8) -> Chain {
+    Chain::begin(Genesis::sign(&signing_key(uik), user, NOW, None).as_bytes()).unwrap()
 }
 
 fn applicant() -> Applicant {
@@ -317,8 +347,12 @@ fn applicant() -> Applicant {
         kind: DeviceKind::Human,
         capabilities: Capabilities::PQ.with(Capabilities::CERTIFY),
         dsk: signing_key(0x45),
-        dik: *x25519::SecretKey::from_bytes(&Secret::new([0x25; 32])).public(),
+        dik: dh_key(0x25),
     }
+}
+
+fn dh_key(seed: u8) -> x25519::PublicKey {
+    *x25519::SecretKey::from_bytes(&Secret::new([seed; 32])).public()
 }
 
 fn signing_key(seed: u8) -> SigningKey {
