@@ -1,6 +1,6 @@
 //! Identifiers: sixteen bytes each, a distinct type each, printed with a prefix.
 //!
-//! Users, devices, organisations and sessions are UUIDs (version 7, made at the edge with an
+//! Users, devices, organisations, sessions and invitations are UUIDs (version 7, made at the edge with an
 //! injected clock and randomness). Conversations and messages are sixteen opaque bytes.
 //! The text form is `<prefix>_<32 lower-case hex digits>`; parsing accepts nothing else.
 
@@ -99,6 +99,10 @@ id!(
     SessionId, "ses"
 );
 id!(
+    /// One invitation to open an account.
+    InvitationId, "inv"
+);
+id!(
     /// One ordered log of envelopes.
     ConversationId, "cnv"
 );
@@ -128,7 +132,7 @@ macro_rules! uuid_v7 {
         }
     )*};
 }
-uuid_v7!(UserId, DeviceId, OrgId, SessionId);
+uuid_v7!(UserId, DeviceId, OrgId, SessionId, InvitationId);
 
 fn parse(prefix: &'static str, text: &str) -> Result<[u8; 16], ParseIdError> {
     let error = ParseIdError { prefix };

@@ -4,7 +4,7 @@
 //!
 //! - [`id`]: newtypes for everything that has a name on the wire   - [`limits`]: every protocol bound
 //! - [`time`]: milliseconds since the Unix epoch                   - [`secret`]: bytes that never print
-//! - [`username`]: the one spelling of a user name
+//! - [`username`]: the one spelling of a user name               - [`role`]: what an account may do
 #![no_std]
 #![warn(missing_docs)]
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
@@ -15,11 +15,13 @@ extern crate std;
 
 pub mod id;
 pub mod limits;
+pub mod role;
 pub mod secret;
 pub mod time;
 pub mod username;
 
-pub use id::{ConversationId, DeviceId, MsgId, OrgId, ParseIdError, SessionId, UserId};
+pub use id::{ConversationId, DeviceId, InvitationId, MsgId, OrgId, ParseIdError, SessionId, UserId};
+pub use role::Role;
 pub use secret::Secret;
 pub use time::Timestamp;
 pub use username::{Username, UsernameError};

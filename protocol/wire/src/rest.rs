@@ -7,6 +7,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
+pub use unhidra_types::Role;
 use unhidra_types::{ConversationId, DeviceId, MsgId, OrgId, SessionId, Timestamp, UserId, Username};
 
 use crate::base64::{Base64, Base64Array};
@@ -117,16 +118,6 @@ pub struct Me {
     pub device_id: DeviceId,
     /// This session.
     pub session_id: SessionId,
-}
-
-/// What an account may do on the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Everything that administration offers.
-    SuperAdmin,
-    /// Talks to others.
-    Member,
 }
 
 /// `GET /v1/users/by-name/{username}` and `GET /v1/users/{user}`.
