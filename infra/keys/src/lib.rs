@@ -1,1 +1,42 @@
-//! Empty.
+//! The server's own keys: they sign access tokens, seal what the database must not show, and are sealed at rest.
+//!
+//! No key of an end-to-end conversation is ever here. The crate knows no routes, sessions or tables.
+//!
+//! - [`Keys`]: the open ring: signs, verifies, seals, rotates   - [`token`]: access tokens and their claims
+//! - [`file`](mod@file): the sealed file and its sealing key    - [`jwks`]: what others verify tokens with
+//!
+//! Invariants: a token is signed and verified by EdDSA alone, under a key that the JWKS names or named when the token
+//! was signed; a key file is never half written and never readable by others.
+#![warn(missing_docs)]
+
+pub mod file;
+pub mod jwks;
+mod ring;
+pub mod token;
+
+use std::{path::PathBuf, time::Duration};
+
+use unhidra_runtime::unit;
+
+pub use ring::{KeyError, Keys};
+pub use token::{Claims, Scope, TokenError};
+
+/// Where the server's keys are and how long they serve.
+#[derive(Clone, Debug, confique::Config)]
+pub struct KeysConfig {
+    /// File with the server's keys, sealed. Created on the first start. Relative to the data folder.
+    #[config(default = "keys.sealed")]
+    pub file: PathBuf,
+    /// File with the key that seals the one above, mode 0600. Created on the first start. Relative to the data folder; better kept apart from it and from its backups.
+    #[config(default = "sealing.key")]
+    pub sealing_key: PathBuf,
+    /// Lifetime of an access token.
+    #[config(default = "10m", deserialize_with = unit::duration)]
+    pub token_lifetime: Duration,
+    /// Age at which the signing key is replaced.
+    #[config(default = "90d", deserialize_with = unit::duration)]
+    pub rotation: Duration,
+    /// How long a replaced signing key still verifies and stays in the JWKS; at least the lifetime of a token.
+    #[config(default = "24h", deserialize_with = unit::duration)]
+    pub overlap: Duration,
+}

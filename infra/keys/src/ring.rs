@@ -1,0 +1,405 @@
+//! The open key ring: signs and verifies tokens, seals small values, rotates.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use aws_lc_rs::{
+    digest, hmac,
+    signature::{Ed25519KeyPair, KeyPair as _},
+};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use serde::{Deserialize, Serialize};
+use unhidra_runtime::Context;
+use unhidra_types::{OrgId, Secret, Timestamp, UserId};
+use zeroize::Zeroizing;
+
+use crate::{
+    KeysConfig,
+    file::{self, FileError},
+    jwks::{Jwk, Jwks},
+    token::{Bearer, Claims, LEEWAY_SECONDS, MAX_TOKEN_BYTES, Scope, TokenError},
+};
+
+/// Signing keys that are kept beside the current one; the oldest go first.
+const MAX_RETIRED_KEYS: usize = 8;
+
+/// Why the server has no keys.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// A key file can't be used.
+    #[error("key file can't be used")]
+    File(#[from] FileError),
+    /// The sealed content has another form: it was written by another version.
+    #[error("{path} was written by another version")]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        source: serde_json::Error,
+    },
+    /// The cryptographic library refused a key.
+    #[error("a stored key is not usable")]
+    Unusable,
+    /// A replaced key would stop verifying before its last token ends.
+    #[error("the overlap of signing keys is shorter than the lifetime of a token")]
+    OverlapTooShort,
+}
+
+/// The server's open keys. Clones are the same ring.
+#[derive(Clone)]
+pub struct Keys(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    sealing_key: Secret<32>,
+    issuer: String,
+    token_lifetime: Duration,
+    rotation: Duration,
+    overlap: Duration,
+    /// Held for a lookup or a swap; never while a file is written.
+    ring: RwLock<Arc<Ring>>,
+}
+
+struct Ring {
+    /// Newest first; never empty.
+    signing: Vec<SigningKey>,
+    /// Seals refresh tokens in the database and authenticates their numbers.
+    session_key: Secret<32>,
+}
+
+#[derive(Clone)]
+struct SigningKey {
+    kid: String,
+    created_at: Timestamp,
+    seed: Secret<32>,
+    public: Vec<u8>,
+    encoding: EncodingKey,
+}
+
+/// The ring as it is sealed.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    signing: Vec<StoredKey>,
+    session_key: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredKey {
+    created_at: Timestamp,
+    seed: String,
+}
+
+impl Keys {
+    /// Opens the key files under `data`, or makes them on the first start. `issuer` is the server's public address.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn open(config: &KeysConfig, data: &Path, issuer: &str, context: &Context) -> Result<Self, KeyError> {
+        if config.overlap < config.token_lifetime {
+            return Err(KeyError::OverlapTooShort);
+        }
+        let path = data.join(&config.file);
+        let sealing_key = file::sealing_key(&data.join(&config.sealing_key), || context.random())?;
+        let ring = match file::read_sealed(&path, &sealing_key)? {
+            Some(plain) => Ring::restore(&path, &plain)?,
+            None => {
+                let ring = Ring::fresh(context)?;
+                ring.store(&path, &sealing_key)?;
+                ring
+            }
+        };
+        Ok(Self(Arc::new(Inner {
+            path,
+            sealing_key,
+            issuer: issuer.to_owned(),
+            token_lifetime: config.token_lifetime,
+            rotation: config.rotation,
+            overlap: config.overlap,
+            ring: RwLock::new(Arc::new(ring)),
+        })))
+    }
+
+    /// Signs a token for `bearer`.
+    ///
+    /// # Errors
+    /// [`KeyError::Unusable`] when the cryptographic library fails.
+    pub fn sign(
+        &self,
+        user: UserId,
+        org: OrgId,
+        bearer: Bearer,
+        context: &Context,
+    ) -> Result<String, KeyError> {
+        let now = seconds(context.now);
+        let (did, sid, scope) = match bearer {
+            Bearer::Enrolling => (None, None, Scope::Enrol),
+            Bearer::Session { device, session } => (Some(device), Some(session), Scope::Full),
+        };
+        let claims = Claims {
+            iss: self.0.issuer.clone(),
+            sub: user,
+            did,
+            sid,
+            org,
+            scope,
+            iat: now,
+            exp: now.saturating_add(self.0.token_lifetime.as_secs()),
+            jti: hex(&context.random::<16>()),
+        };
+        let ring = self.ring();
+        let key = ring.signing.first().ok_or(KeyError::Unusable)?;
+        let header = Header {
+            kid: Some(key.kid.clone()),
+            ..Header::new(Algorithm::EdDSA)
+        };
+        jsonwebtoken::encode(&header, &claims, &key.encoding).map_err(|_| KeyError::Unusable)
+    }
+
+    /// The claims of a token that this server signed and that has not ended at `now`, with [`LEEWAY_SECONDS`].
+    /// Whether its session is live is not known here.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::Malformed);
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
+        if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some("JWT") || header.crit.is_some() {
+            return Err(TokenError::Malformed);
+        }
+        let kid = header.kid.ok_or(TokenError::Malformed)?;
+        let ring = self.ring();
+        let key = ring
+            .verifying(&kid, now, self.0.overlap)
+            .ok_or(TokenError::UnknownKey)?;
+        let claims =
+            jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_ed_der(&key.public), &self.validation())
+                .map_err(|error| match error.kind() {
+                    ErrorKind::InvalidSignature => TokenError::Forged,
+                    _ => TokenError::Malformed,
+                })?
+                .claims;
+        let now = seconds(now);
+        if now > claims.exp.saturating_add(LEEWAY_SECONDS) || claims.iat > now.saturating_add(LEEWAY_SECONDS)
+        {
+            return Err(TokenError::OutOfDate);
+        }
+        let bound = claims.did.is_some() && claims.sid.is_some();
+        let unbound = claims.did.is_none() && claims.sid.is_none();
+        match claims.scope {
+            Scope::Full if bound => Ok(claims),
+            Scope::Enrol if unbound => Ok(claims),
+            Scope::Full | Scope::Enrol => Err(TokenError::Malformed),
+        }
+    }
+
+    /// Lifetime of an access token.
+    #[must_use]
+    pub fn token_lifetime(&self) -> Duration {
+        self.0.token_lifetime
+    }
+
+    /// Who signs: the server's public address.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.0.issuer
+    }
+
+    /// The public keys that verify tokens at `now`, newest first.
+    #[must_use]
+    pub fn jwks(&self, now: Timestamp) -> Jwks {
+        let ring = self.ring();
+        let keys = ring.in_force(now, self.0.overlap);
+        Jwks {
+            keys: keys
+                .map(|key| Jwk::ed25519(key.kid.clone(), BASE64_URL_SAFE_NO_PAD.encode(&key.public)))
+                .collect(),
+        }
+    }
+
+    /// Whether the signing key has reached the age of rotation.
+    #[must_use]
+    pub fn rotation_due(&self, now: Timestamp) -> bool {
+        self.ring()
+            .signing
+            .first()
+            .is_none_or(|key| now.since(key.created_at) >= self.0.rotation)
+    }
+
+    /// Replaces the signing key, on disk first. The old one verifies for the overlap and is forgotten then.
+    ///
+    /// # Errors
+    /// [`KeyError`]; the old key is in force then.
+    pub fn rotate(&self, context: &Context) -> Result<(), KeyError> {
+        let old = self.ring();
+        let mut signing = vec![SigningKey::new(Secret::new(context.random()), context.now)?];
+        signing.extend(
+            old.in_force(context.now, self.0.overlap)
+                .take(MAX_RETIRED_KEYS)
+                .cloned(),
+        );
+        let ring = Ring {
+            signing,
+            session_key: old.session_key.clone(),
+        };
+        ring.store(&self.0.path, &self.0.sealing_key)?;
+        *self.0.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+        Ok(())
+    }
+
+    /// Seals a small value that the database may hold, for `purpose`.
+    ///
+    /// # Errors
+    /// [`KeyError::Unusable`] when the cryptographic library fails.
+    pub fn seal(&self, purpose: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyError> {
+        file::seal(&self.ring().session_key, purpose, plain).ok_or(KeyError::Unusable)
+    }
+
+    /// Opens what [`Keys::seal`] made for the same purpose.
+    ///
+    /// # Errors
+    /// [`KeyError::Unusable`] for anything else.
+    pub fn open_sealed(&self, purpose: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        file::open(&self.ring().session_key, purpose, sealed).ok_or(KeyError::Unusable)
+    }
+
+    /// Authenticates `message`, which begins with a label: HMAC-SHA-256.
+    #[must_use]
+    pub fn authenticate(&self, message: &[u8]) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.ring().session_key.expose());
+        let tag = hmac::sign(&key, message);
+        // An HMAC-SHA-256 tag has 32 bytes.
+        tag.as_ref().try_into().unwrap_or([0; 32])
+    }
+
+    fn ring(&self) -> Arc<Ring> {
+        Arc::clone(&self.0.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn validation(&self) -> Validation {
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        // Time is an argument here and the library reads the clock, so the dates are checked by hand.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation.set_required_spec_claims(&["iss", "sub", "exp"]);
+        validation.set_issuer(&[&self.0.issuer]);
+        validation
+    }
+}
+
+impl Ring {
+    fn fresh(context: &Context) -> Result<Self, KeyError> {
+        let signing = vec![SigningKey::new(Secret::new(context.random()), context.now)?];
+        Ok(Self {
+            signing,
+            session_key: Secret::new(context.random()),
+        })
+    }
+
+    fn restore(path: &Path, plain: &[u8]) -> Result<Self, KeyError> {
+        let stored: Stored = serde_json::from_slice(plain).map_err(|source| KeyError::Form {
+            path: path.to_owned(),
+            source,
+        })?;
+        let signing = stored
+            .signing
+            .into_iter()
+            .map(|key| SigningKey::new(decode(&Zeroizing::new(key.seed))?, key.created_at))
+            .collect::<Result<Vec<_>, _>>()?;
+        if signing.is_empty() {
+            return Err(KeyError::Unusable);
+        }
+        Ok(Self {
+            signing,
+            session_key: decode(&Zeroizing::new(stored.session_key))?,
+        })
+    }
+
+    fn store(&self, path: &Path, sealing_key: &Secret<32>) -> Result<(), KeyError> {
+        let encode = |secret: &Secret<32>| BASE64_URL_SAFE_NO_PAD.encode(secret.expose());
+        let signing = self.signing.iter();
+        let stored = Stored {
+            signing: signing
+                .map(|key| StoredKey {
+                    created_at: key.created_at,
+                    seed: encode(&key.seed),
+                })
+                .collect(),
+            session_key: encode(&self.session_key),
+        };
+        let plain = serde_json::to_vec(&stored).map_err(|source| KeyError::Form {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(file::write_sealed(path, sealing_key, &Zeroizing::new(plain))?)
+    }
+
+    /// The current key, and those replaced less than `overlap` ago.
+    fn in_force(&self, now: Timestamp, overlap: Duration) -> impl Iterator<Item = &SigningKey> {
+        let replaced_at = [None]
+            .into_iter()
+            .chain(self.signing.iter().map(|key| Some(key.created_at)));
+        self.signing
+            .iter()
+            .zip(replaced_at)
+            .filter_map(move |(key, replaced_at)| {
+                replaced_at
+                    .is_none_or(|at| now.since(at) <= overlap)
+                    .then_some(key)
+            })
+    }
+
+    fn verifying(&self, kid: &str, now: Timestamp, overlap: Duration) -> Option<&SigningKey> {
+        self.in_force(now, overlap).find(|key| key.kid == kid)
+    }
+}
+
+impl SigningKey {
+    fn new(seed: Secret<32>, created_at: Timestamp) -> Result<Self, KeyError> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose()).map_err(|_| KeyError::Unusable)?;
+        let public = pair.public_key().as_ref().to_vec();
+        let pkcs8 = pair.to_pkcs8v1().map_err(|_| KeyError::Unusable)?;
+        let encoding = EncodingKey::from_ed_der(pkcs8.as_ref());
+        Ok(Self {
+            kid: thumbprint(&public),
+            created_at,
+            seed,
+            public,
+            encoding,
+        })
+    }
+}
+
+/// The key's name: its thumbprint (RFC 7638 with the members of RFC 8037).
+fn thumbprint(public: &[u8]) -> String {
+    let x = BASE64_URL_SAFE_NO_PAD.encode(public);
+    let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+    BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, members.as_bytes()))
+}
+
+fn decode(text: &str) -> Result<Secret<32>, KeyError> {
+    let bytes = Zeroizing::new(
+        BASE64_URL_SAFE_NO_PAD
+            .decode(text)
+            .map_err(|_| KeyError::Unusable)?,
+    );
+    Secret::try_from(bytes.as_slice()).map_err(|_| KeyError::Unusable)
+}
+
+fn seconds(time: Timestamp) -> u64 {
+    time.as_millis() / 1_000
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;
