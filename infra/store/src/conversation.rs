@@ -86,6 +86,17 @@ impl Snapshot<'_> {
             .transpose()
     }
 
+    /// Whether `user` is in a conversation.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn is_member(&self, log: LogNumber, user: UserId) -> Result<bool, StoreError> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT 1 FROM member WHERE user_id = ?1 AND log = ?2")?
+            .exists(params![user.as_bytes(), log.0])?)
+    }
+
     /// At most `limit` conversations of a user after `after`, in order of their identifiers.
     ///
     /// # Errors

@@ -88,6 +88,14 @@ pub enum OpenError {
         /// The cause.
         source: migration::MigrationError,
     },
+    /// The file's pages contradict each other.
+    #[error("database {path} is damaged: {report}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite found first.
+        report: String,
+    },
     /// The writer's thread could not be started.
     #[error("start the database writer")]
     Thread(#[source] std::io::Error),
@@ -171,6 +179,33 @@ impl Store {
     /// The writer closes in any case; a dropped call only stops waiting for it.
     pub async fn close(&self) {
         self.writer.close().await;
+    }
+}
+
+/// Looks at a database without changing it: its schema and the integrity of its pages. Answers with one line.
+///
+/// # Errors
+/// [`OpenError`] when it can't be read, is damaged, or is newer than this program.
+pub fn examine(path: &Path) -> Result<String, OpenError> {
+    let open = |source| OpenError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(open)?;
+    let schema = migration::version(&connection).map_err(|source| OpenError::Migrate {
+        path: path.to_owned(),
+        source,
+    })?;
+    let check: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(open)?;
+    if check == "ok" {
+        Ok(format!("schema {schema}, pages intact"))
+    } else {
+        Err(OpenError::Damaged {
+            path: path.to_owned(),
+            report: check,
+        })
     }
 }
 

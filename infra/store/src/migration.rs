@@ -25,16 +25,23 @@ pub enum MigrationError {
     },
 }
 
+/// The schema of a database, if this program knows it.
+pub(crate) fn version(connection: &Connection) -> Result<u32, MigrationError> {
+    let found = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|source| MigrationError::Step { step: 0, source })?;
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    if found > known {
+        Err(MigrationError::Newer { found, known })
+    } else {
+        Ok(found)
+    }
+}
+
 /// Applies what is missing, each step in a transaction of its own.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), MigrationError> {
     let failed = |step| move |source| MigrationError::Step { step, source };
-    let found: u32 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(failed(0))?;
-    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-    if found > known {
-        return Err(MigrationError::Newer { found, known });
-    }
+    let found = version(connection)?;
     for (step, sql) in (1..).zip(MIGRATIONS).filter(|(step, _)| *step > found) {
         let transaction = connection.transaction().map_err(failed(step))?;
         transaction.execute_batch(sql).map_err(failed(step))?;
