@@ -27,6 +27,22 @@ pub(crate) fn value<T: FromSql>(row: &Row<'_>, column: &'static str) -> Result<T
     Ok(row.get(column)?)
 }
 
+/// Reads exactly `N` bytes.
+pub(crate) fn array<const N: usize>(row: &Row<'_>, column: &'static str) -> Result<[u8; N], StoreError> {
+    let bytes: Vec<u8> = row.get(column)?;
+    bytes.try_into().map_err(|_| StoreError::Corrupt(column))
+}
+
+/// Reads a time that may be absent.
+pub(crate) fn optional_time(row: &Row<'_>, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
+    let millis: Option<i64> = row.get(column)?;
+    let millis = millis
+        .map(u64::try_from)
+        .transpose()
+        .map_err(|_| StoreError::Corrupt(column))?;
+    Ok(millis.map(Timestamp::from_millis))
+}
+
 /// A number as SQLite stores it; the largest stands for everything beyond it.
 pub(crate) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)

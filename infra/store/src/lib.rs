@@ -6,16 +6,27 @@
 //! - [`writer`]: the queue of acts and the group commit    - [`reader`]: the pool that reads snapshots
 //! - [`migration`]: the numbered schema                     - [`event`]: what commits tell the rest of the server
 //! - [`conversation`], [`entry`], [`cursor`]: logs, their content, and how far each device has read
+//! - [`account`], [`invitation`], [`session`], [`recovery`]: who there is   - [`audit`]: what was written down
+//! - [`chain`], [`device`], [`prekey`], [`link`]: which devices speak for them, and how to reach those
 //!
 //! Invariant: when [`Store::write`] returns `Ok`, the act is on disk; when it returns an error, none of it is.
 #![warn(missing_docs)]
 
+pub mod account;
+pub mod audit;
+pub mod chain;
 pub mod conversation;
 pub mod cursor;
+pub mod device;
 pub mod entry;
 pub mod event;
+pub mod invitation;
+pub mod link;
 pub mod migration;
+pub mod prekey;
 pub mod reader;
+pub mod recovery;
+pub mod session;
 pub mod writer;
 
 mod column;
