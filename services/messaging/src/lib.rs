@@ -1,1 +1,33 @@
-//! Empty.
+//! Conversations and their logs: who may append, in which order entries stand, and what each device still has to read.
+//!
+//! It never sees plaintext, does not authenticate (see `identity`) and does not open sockets (see `gateway`).
+//!
+//! - [`append`]: idempotent intake of envelopes         - [`conversation`]: opening and listing logs
+//! - [`delivery`]: positions, pages, acknowledgements   - [`relay`]: from commits to the bus
+//! - [`retention`]: bodies that nobody collects           - [`access`]: who asks, and the facts that policy decides on
+//!
+//! Invariant: an entry that was acknowledged to its sender is in the log for good, at one number, once.
+#![warn(missing_docs)]
+
+pub mod access;
+pub mod append;
+pub mod conversation;
+pub mod delivery;
+pub mod relay;
+pub mod retention;
+
+use unhidra_store::Store;
+
+/// The messaging service.
+#[derive(Clone)]
+pub struct Messaging {
+    store: Store,
+}
+
+impl Messaging {
+    /// Serves the logs in `store`.
+    #[must_use]
+    pub const fn new(store: Store) -> Self {
+        Self { store }
+    }
+}

@@ -1,0 +1,84 @@
+//! Who asks, and the facts about a conversation that the policy decides on.
+
+use unhidra_policy::{ConversationKind, Membership, Principal, Resource};
+use unhidra_store::{
+    Snapshot, StoreError,
+    conversation::{Conversation, Kind},
+};
+use unhidra_types::{DeviceId, OrgId, Role, SessionId, UserId};
+
+/// A device with a live session: the only kind of principal that reads or writes a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// Its user.
+    pub user: UserId,
+    /// The device.
+    pub device: DeviceId,
+    /// The session.
+    pub session: SessionId,
+    /// The user's organisation.
+    pub org: OrgId,
+    /// The user's role.
+    pub role: Role,
+}
+
+impl Sender {
+    /// The sender that a principal is, if it is a device.
+    #[must_use]
+    pub const fn of(principal: &Principal) -> Option<Self> {
+        match *principal {
+            Principal::Device {
+                user,
+                device,
+                session,
+                org,
+                role,
+            } => Some(Self {
+                user,
+                device,
+                session,
+                org,
+                role,
+            }),
+            Principal::Anonymous | Principal::Enrolling { .. } => None,
+        }
+    }
+
+    /// The principal that this sender is.
+    #[must_use]
+    pub const fn principal(&self) -> Principal {
+        let Self {
+            user,
+            device,
+            session,
+            org,
+            role,
+        } = *self;
+        Principal::Device {
+            user,
+            device,
+            session,
+            org,
+            role,
+        }
+    }
+}
+
+/// The facts about a conversation, as `user` stands to it.
+pub(crate) fn resource(
+    db: &Snapshot<'_>,
+    conversation: &Conversation,
+    user: UserId,
+) -> Result<Resource, StoreError> {
+    Ok(Resource::Conversation {
+        org: conversation.org,
+        kind: match conversation.kind {
+            Kind::Direct => ConversationKind::Direct,
+            Kind::Group => ConversationKind::Group,
+        },
+        membership: match db.is_member(conversation.log, user)? {
+            true => Membership::Member,
+            false => Membership::Outsider,
+        },
+    })
+}

@@ -1,0 +1,152 @@
+//! The intake: an envelope is taken once, made durable and numbered, or refused without a trace.
+
+use std::sync::Arc;
+
+use unhidra_policy::{Action, Decision, decide};
+use unhidra_store::{
+    Event, StoreError, Tx,
+    conversation::{Conversation, Kind},
+    entry::{Capsule, Entry, NewEntry, Place, Recipients},
+};
+use unhidra_types::Timestamp;
+use unhidra_wire::frame::{Append, ListVersion, Refusal};
+
+use crate::{Messaging, access::Sender};
+
+/// Why an envelope was not taken. Nothing was consumed.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// A rule refused it.
+    #[error("refused: {reason:?}")]
+    Refused {
+        /// Which rule.
+        reason: Refusal,
+        /// The current heads, when a list was stale.
+        heads: Vec<ListVersion>,
+    },
+    /// It could not be stored.
+    #[error("store the entry")]
+    Store(#[from] StoreError),
+}
+
+impl AppendError {
+    const fn refused(reason: Refusal) -> Self {
+        Self::Refused {
+            reason,
+            heads: Vec::new(),
+        }
+    }
+}
+
+impl Messaging {
+    /// Queues an envelope for its log, in the order of the calls; the future answers with its place once it is durable.
+    /// The same envelope again gets the place of the first.
+    ///
+    /// # Errors
+    /// [`AppendError`]; the log is as it was.
+    ///
+    /// # Cancellation safety
+    /// The envelope is taken whether or not the future is still awaited.
+    pub fn append(
+        &self,
+        sender: Sender,
+        append: Append,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Place, AppendError>> + Send + use<> {
+        self.store.write(move |tx| append_in(tx, sender, append, now))
+    }
+}
+
+fn append_in(tx: &mut Tx<'_>, sender: Sender, append: Append, now: Timestamp) -> Result<Place, AppendError> {
+    let conversation = tx
+        .conversation(append.conversation)?
+        .ok_or(AppendError::refused(Refusal::NotFound))?;
+    let resource = crate::access::resource(tx, &conversation, sender.user)?;
+    if decide(&sender.principal(), Action::Append, &resource) != Decision::Allow {
+        return Err(AppendError::refused(Refusal::NotFound));
+    }
+    if let Some(place) = tx.place_of(sender.device, append.msg_id, append.dest, append.attempt)? {
+        return Ok(place);
+    }
+    let recipients = match conversation.kind {
+        Kind::Direct => direct_recipients(tx, sender, &conversation, &append)?,
+        Kind::Group => group_recipients(&append)?,
+    };
+    let entry = NewEntry {
+        conversation: conversation.id,
+        msg_id: append.msg_id,
+        sender: sender.user,
+        sender_device: sender.device,
+        dest: append.dest,
+        attempt: append.attempt,
+        server_time: now,
+        recipients,
+        body: append.body,
+    };
+    let seq = tx.append_entry(conversation.log, &entry)?;
+    tx.emit(Event::Appended(Arc::new(Entry { seq, entry })));
+    Ok(Place {
+        seq,
+        server_time: now,
+    })
+}
+
+fn group_recipients(append: &Append) -> Result<Recipients, AppendError> {
+    let plain = append.capsules.is_empty()
+        && append.list_versions.is_empty()
+        && append.dest.is_none()
+        && append.attempt == 0
+        && !append.body.is_empty();
+    if plain {
+        Ok(Recipients::Members)
+    } else {
+        Err(AppendError::refused(Refusal::Malformed))
+    }
+}
+
+/// The sender must have sealed for both users' current device lists, and for devices on them alone.
+fn direct_recipients(
+    tx: &Tx<'_>,
+    sender: Sender,
+    conversation: &Conversation,
+    append: &Append,
+) -> Result<Recipients, AppendError> {
+    let has_body = !append.body.is_empty();
+    if append.capsules.is_empty() || has_body != (append.attempt == 0) {
+        return Err(AppendError::refused(Refusal::Malformed));
+    }
+    let members = tx.members(conversation.log)?;
+    let mut devices = Vec::new();
+    let mut heads = Vec::with_capacity(members.len());
+    for member in members {
+        let Some((version, head_hash)) = tx.chain_head(member)? else {
+            return Err(AppendError::refused(Refusal::UnknownDevice));
+        };
+        heads.push(ListVersion {
+            user: member,
+            version,
+            head_hash,
+        });
+        devices.extend(tx.devices_in_use(member)?);
+    }
+    let mut sealed_for = append.list_versions.clone();
+    sealed_for.sort_unstable_by_key(|list| list.user);
+    if sealed_for != heads {
+        return Err(AppendError::Refused {
+            reason: Refusal::StaleList,
+            heads,
+        });
+    }
+    let known = |capsule: &unhidra_wire::frame::Capsule| {
+        capsule.device != sender.device && devices.contains(&capsule.device)
+    };
+    if !append.capsules.iter().all(known) {
+        return Err(AppendError::refused(Refusal::UnknownDevice));
+    }
+    let capsules = append.capsules.iter().map(|capsule| Capsule {
+        device: capsule.device,
+        kind: capsule.kind.number(),
+        sealed: capsule.sealed.clone(),
+    });
+    Ok(Recipients::Capsules(capsules.collect()))
+}

@@ -1,0 +1,146 @@
+//! Opening and listing conversations.
+
+use unhidra_audit::{Act, Actor, Details, Record, Subject};
+use unhidra_runtime::Context;
+use unhidra_store::{
+    Event, StoreError,
+    conversation::{Conversation, Kind},
+};
+use unhidra_types::{ConversationId, UserId};
+use unhidra_wire::rest;
+
+use crate::{Messaging, access::Sender};
+
+/// Members of one group.
+pub const MAX_MEMBERS: usize = 1_000;
+/// Conversations on one page of a listing.
+pub const PAGE: u32 = 256;
+
+/// Why a conversation was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A member is not an account of the caller's organisation.
+    #[error("no such user")]
+    UnknownUser,
+    /// More than [`MAX_MEMBERS`].
+    #[error("a group has at most {MAX_MEMBERS} members")]
+    TooManyMembers,
+    /// The peer is the caller.
+    #[error("a direct conversation has two users")]
+    WithSelf,
+    /// It could not be stored.
+    #[error("store the conversation")]
+    Store(#[from] StoreError),
+}
+
+impl Messaging {
+    /// Opens a conversation of the caller's, or names the direct one that exists.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was opened.
+    ///
+    /// # Cancellation safety
+    /// A dropped call may still have opened it; a direct conversation opened again is the same one.
+    pub async fn open(
+        &self,
+        caller: Sender,
+        request: rest::OpenConversation,
+        context: &Context,
+    ) -> Result<rest::Conversation, OpenError> {
+        let (now, request_id, salt) = (context.now, *context.request_id.as_bytes(), context.random());
+        let (id, kind, mut members) = match request {
+            rest::OpenConversation::Direct { peer } if peer == caller.user => {
+                return Err(OpenError::WithSelf);
+            }
+            rest::OpenConversation::Direct { peer } => (
+                unhidra_chain::direct::direct_conversation(caller.user, peer),
+                Kind::Direct,
+                vec![peer],
+            ),
+            rest::OpenConversation::Group { members } if members.len() >= MAX_MEMBERS => {
+                return Err(OpenError::TooManyMembers);
+            }
+            rest::OpenConversation::Group { members } => {
+                (ConversationId::from_bytes(context.random()), Kind::Group, members)
+            }
+        };
+        members.push(caller.user);
+        members.sort_unstable();
+        members.dedup();
+        let (conversation, members) = self
+            .store
+            .write(move |tx| -> Result<_, OpenError> {
+                if kind == Kind::Direct
+                    && let Some(existing) = tx.conversation_of(id, caller.user)?
+                {
+                    return Ok((existing, members));
+                }
+                for member in &members {
+                    if tx.org_of(*member)? != Some(caller.org) {
+                        return Err(OpenError::UnknownUser);
+                    }
+                }
+                let opened = tx.open_conversation(id, caller.org, kind, &members, now)?;
+                let record = Record {
+                    at: now,
+                    org: Some(caller.org),
+                    actor: Actor::Device {
+                        user: caller.user,
+                        device: caller.device,
+                    },
+                    act: Act::ConversationOpened,
+                    subject: Subject::Conversation(id),
+                    request: request_id,
+                    details: Details::default(),
+                };
+                tx.append_audit(&record, salt)?;
+                tx.emit(Event::Opened {
+                    conversation: id,
+                    members: members.clone(),
+                });
+                Ok((opened, members))
+            })
+            .await?;
+        Ok(described(&conversation, members))
+    }
+
+    /// A page of the caller's conversations, after `after` in order of their identifiers.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn conversations(
+        &self,
+        caller: UserId,
+        after: ConversationId,
+    ) -> Result<rest::Conversations, StoreError> {
+        self.store
+            .read(move |db| {
+                let page = db.conversations_of(caller, after, PAGE + 1)?;
+                let shown = page.get(..PAGE as usize).unwrap_or(&page);
+                let next = if page.len() > shown.len() {
+                    shown.last().map(|last| last.id)
+                } else {
+                    None
+                };
+                let conversations = shown.iter().map(|one| Ok(described(one, db.members(one.log)?)));
+                Ok(rest::Conversations {
+                    conversations: conversations.collect::<Result<_, StoreError>>()?,
+                    next,
+                })
+            })
+            .await
+    }
+}
+
+fn described(conversation: &Conversation, members: Vec<UserId>) -> rest::Conversation {
+    let kind = match conversation.kind {
+        Kind::Direct => rest::ConversationKind::Direct,
+        Kind::Group => rest::ConversationKind::Group,
+    };
+    rest::Conversation {
+        conversation_id: conversation.id,
+        kind,
+        members,
+        head: conversation.head,
+    }
+}

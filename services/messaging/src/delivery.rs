@@ -1,0 +1,229 @@
+//! What a device still has to read, page by page, and what it has read.
+
+use bytes::Bytes;
+use unhidra_store::{
+    StoreError,
+    conversation::{Kind, LogNumber},
+    cursor::Position,
+    entry::StoredEntry,
+};
+use unhidra_types::{ConversationId, DeviceId, MsgId, UserId};
+use unhidra_wire::{
+    base64::Base64,
+    frame::{Capsule, CapsuleKind, Deliver, ENVELOPE_VERSION, ListVersion, ServerFrame},
+    rest,
+};
+
+use crate::{Messaging, access::Sender};
+
+/// Logs that one connection follows; beyond it a device reads over REST.
+pub const MAX_LOGS: u32 = 10_000;
+/// Entries in one page.
+const PAGE_ENTRIES: u64 = 256;
+/// Bytes after which a page ends.
+const PAGE_BYTES: usize = 256 * 1024;
+
+/// A page of frames for one device.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Frames in log order.
+    pub frames: Vec<Bytes>,
+    /// The last entry that the frames cover.
+    pub through: u64,
+}
+
+/// Where a log is found again without looking it up by name.
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    /// Its number in the store.
+    pub number: LogNumber,
+    /// Its name.
+    pub conversation: ConversationId,
+    /// Its kind.
+    pub kind: Kind,
+}
+
+impl From<&Position> for Log {
+    fn from(position: &Position) -> Self {
+        Self {
+            number: position.log,
+            conversation: position.conversation,
+            kind: position.kind,
+        }
+    }
+}
+
+impl Messaging {
+    /// What a device asks when it connects: its last accepted message, and its user's chain as the server holds it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails, or [`StoreError::Corrupt`] for a device without a chain.
+    pub async fn standing(&self, sender: Sender) -> Result<(Option<MsgId>, ListVersion), StoreError> {
+        self.store
+            .read(move |db| {
+                let (version, head_hash) = db.chain_head(sender.user)?.ok_or(StoreError::Corrupt("chain"))?;
+                Ok((
+                    db.last_accepted(sender.device)?,
+                    ListVersion {
+                        user: sender.user,
+                        version,
+                        head_hash,
+                    },
+                ))
+            })
+            .await
+    }
+
+    /// How far `device` has read each log of its user, at most [`MAX_LOGS`].
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn positions(&self, user: UserId, device: DeviceId) -> Result<Vec<Position>, StoreError> {
+        self.store
+            .read(move |db| db.positions(user, device, MAX_LOGS))
+            .await
+    }
+
+    /// How far `device` has read one log, if `user` is a member.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn position(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<Position>, StoreError> {
+        self.store
+            .read(move |db| db.position(user, device, conversation))
+            .await
+    }
+
+    /// The frames that `device` gets for entries `from..=to`, at most one page of them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn page(&self, log: Log, device: DeviceId, from: u64, to: u64) -> Result<Page, StoreError> {
+        let to = to.min(from.saturating_add(PAGE_ENTRIES - 1));
+        let entries = self
+            .store
+            .read(move |db| match log.kind {
+                Kind::Direct => db.entries_for_device(log.number, device, from, to, PAGE_BYTES),
+                Kind::Group => db.entries(log.number, from, to, PAGE_BYTES),
+            })
+            .await?;
+        let through = entries.last().map_or(from.saturating_sub(1), |last| last.seq);
+        Ok(Page {
+            frames: frames(log, device, entries),
+            through,
+        })
+    }
+
+    /// Moves `device`'s cursors forward.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails; no cursor has moved.
+    pub fn acknowledge(
+        &self,
+        device: DeviceId,
+        cursors: Vec<(Log, u64)>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
+        self.store.write(move |tx| {
+            cursors
+                .into_iter()
+                .try_for_each(|(log, seq)| tx.acknowledge(device, log.number, log.kind, seq))
+        })
+    }
+
+    /// A page of a log as it is kept, for the REST interface.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn history(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        after: u64,
+        limit: u64,
+    ) -> Result<Option<rest::Entries>, StoreError> {
+        self.store
+            .read(move |db| {
+                let Some(found) = db.conversation_of(conversation, user)? else {
+                    return Ok(None);
+                };
+                let limit = limit.clamp(1, PAGE_ENTRIES);
+                let to = after.saturating_add(limit).min(found.head);
+                let entries = db.entries(found.log, after.saturating_add(1), to, PAGE_BYTES)?;
+                Ok(Some(rest::Entries {
+                    entries: entries.into_iter().map(described).collect(),
+                    head: found.head,
+                }))
+            })
+            .await
+    }
+}
+
+/// Runs of entries that hold nothing for the device become one skip.
+fn frames(log: Log, device: DeviceId, entries: Vec<StoredEntry>) -> Vec<Bytes> {
+    let mut frames = Vec::with_capacity(entries.len());
+    let mut skipped: Option<(u64, u64)> = None;
+    let skip = |(from, to)| {
+        ServerFrame::Skip {
+            conversation: log.conversation,
+            from,
+            to,
+        }
+        .encode()
+    };
+    for entry in entries {
+        let seq = entry.seq;
+        match deliver(log, device, entry) {
+            Some(deliver) => {
+                frames.extend(skipped.take().map(skip));
+                frames.push(ServerFrame::Deliver(deliver).encode());
+            }
+            None => skipped = Some((skipped.map_or(seq, |(from, _)| from), seq)),
+        }
+    }
+    frames.extend(skipped.map(skip));
+    frames
+}
+
+fn deliver(log: Log, device: DeviceId, entry: StoredEntry) -> Option<Deliver> {
+    if entry.sender_device == device {
+        return None;
+    }
+    let capsule = match (log.kind, entry.capsule) {
+        (Kind::Group, _) => None,
+        (Kind::Direct, Some(capsule)) => Some(Capsule {
+            device,
+            kind: CapsuleKind::from_number(capsule.kind)?,
+            sealed: capsule.sealed,
+        }),
+        (Kind::Direct, None) => return None,
+    };
+    Some(Deliver {
+        conversation: log.conversation,
+        seq: entry.seq,
+        msg_id: entry.msg_id,
+        sender: entry.sender,
+        sender_device: entry.sender_device,
+        server_time: entry.server_time,
+        attempt: entry.attempt,
+        version: ENVELOPE_VERSION,
+        flags: 0,
+        capsule,
+        body: entry.body.unwrap_or_default(),
+    })
+}
+
+fn described(entry: StoredEntry) -> rest::Entry {
+    rest::Entry {
+        seq: entry.seq,
+        msg_id: entry.msg_id,
+        sender: entry.sender,
+        sender_device: entry.sender_device,
+        server_time: entry.server_time,
+        body: entry.body.map(|body| Base64(body.into())),
+    }
+}

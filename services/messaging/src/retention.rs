@@ -1,0 +1,45 @@
+//! Deletes sealed bodies of direct conversations that nobody has collected in time; numbers and ids stay.
+
+use std::time::Duration;
+
+use unhidra_runtime::{Clock, Stop};
+use unhidra_store::StoreError;
+
+use crate::Messaging;
+
+/// How often the logs are swept.
+const INTERVAL: Duration = Duration::from_secs(3_600);
+/// Entries looked at in one act, so that a sweep delays no append for long.
+const STEP: u32 = 500;
+
+impl Messaging {
+    /// Sweeps every hour until asked to stop.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`]; other failures are logged and tried again with the next sweep.
+    ///
+    /// # Cancellation safety
+    /// A sweep that is cut short goes on with the next one.
+    pub async fn expire_bodies(self, clock: Clock, keep: Duration, stop: Stop) -> Result<(), StoreError> {
+        let mut after = 0;
+        while stop.race(tokio::time::sleep(INTERVAL)).await.is_some() {
+            let cutoff = clock.context().now.saturating_sub(keep);
+            loop {
+                match self
+                    .store
+                    .write(move |tx| tx.expire_bodies(after, cutoff, STEP))
+                    .await
+                {
+                    Ok(Some(last)) => after = last,
+                    Ok(None) => break,
+                    Err(StoreError::Closed) => return Err(StoreError::Closed),
+                    Err(error) => {
+                        tracing::warn!(error = %error, "retention sweep failed");
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
