@@ -56,6 +56,8 @@ impl Key {
     /// # Errors
     /// [`AeadError::Forged`] when anything differs from what was sealed.
     pub fn open(&self, nonce: &[u8; NONCE_BYTES], aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, AeadError> {
+        #[cfg(feature = "instrument")]
+        crate::instrument::open();
         self.cipher()
             .decrypt(nonce.into(), Payload { msg: sealed, aad })
             .map_err(|chacha20poly1305::aead::Error| AeadError::Forged)

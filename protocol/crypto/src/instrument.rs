@@ -13,6 +13,8 @@ pub struct Trace {
     pub hmacs: usize,
     /// Diffie-Hellman computations.
     pub diffie_hellmans: usize,
+    /// AEAD openings, whether they succeeded or not.
+    pub openings: usize,
     /// Every AEAD sealing: key and nonce.
     pub sealings: Vec<([u8; 32], [u8; 12])>,
 }
@@ -39,6 +41,10 @@ pub(crate) fn diffie_hellman() {
 
 pub(crate) fn seal(key: &[u8; 32], nonce: &[u8; 12]) {
     note(|trace| trace.sealings.push((*key, *nonce)));
+}
+
+pub(crate) fn open() {
+    note(|trace| trace.openings += 1);
 }
 
 fn note(event: impl FnOnce(&mut Trace)) {
