@@ -144,3 +144,79 @@ impl EncHeader {
 fn aad(suite: Suite) -> [u8; 11] {
     concat(&[label!("UNH1/hdr"), &suite.to_bytes()])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: HeaderKey = HeaderKey::new(Secret::new([3; 32]));
+
+    fn header() -> Header {
+        Header {
+            ratchet_key: PublicKey::from_bytes(&[9; 32]).unwrap(),
+            previous: 1,
+            n: 2,
+            content: ContentKind::Capsule,
+            sent_at: Timestamp::from_millis(3),
+            own_list: ListVersion(4),
+            peer_list: ListVersion(5),
+        }
+    }
+
+    /// What a peer who holds the header key can make a receiver read.
+    fn open(plaintext: &[u8]) -> Option<Result<Header, OpenError>> {
+        let sealed = KEY.aead().seal(&[0; 12], &aad(Suite::Hybrid), plaintext).unwrap();
+        KEY.open(Suite::Hybrid, &EncHeader(concat(&[&[0; 12], &sealed])))
+    }
+
+    #[test]
+    fn a_header_is_62_bytes_in_the_order_of_the_specification() {
+        let expected = [
+            [9; 32].as_slice(),
+            &[0, 0, 0, 1],
+            &[0, 0, 0, 2],
+            &[0, 0, 0, 0],
+            &[0, 2],
+            &[0, 0, 0, 0, 0, 0, 0, 3],
+            &[0, 0, 0, 4],
+            &[0, 0, 0, 5],
+        ]
+        .concat();
+        assert_eq!(header().to_bytes().as_slice(), expected);
+        assert_eq!(open(&expected), Some(Ok(header())));
+    }
+
+    /// Invariant 25.
+    #[test]
+    fn an_unknown_content_or_a_post_quantum_part_waits_for_a_newer_program() {
+        // pq_epoch, pq_type and content, with values that this version does not have.
+        for (at, value) in [(40, 1), (43, 1), (44, 1), (45, 0), (45, 3), (45, 0xff)] {
+            let mut bytes = header().to_bytes();
+            bytes[at] = value;
+            assert_eq!(open(&bytes), Some(Err(OpenError::Unsupported)), "byte {at}");
+        }
+    }
+
+    /// Invariant 24.
+    #[test]
+    fn a_ratchet_key_in_another_encoding_is_malformed() {
+        for last in [0x80, 0xff] {
+            let mut bytes = header().to_bytes();
+            bytes[..32].fill(0xff);
+            bytes[31] = last;
+            assert_eq!(open(&bytes), Some(Err(OpenError::Malformed)));
+        }
+    }
+
+    /// Invariant 13.
+    #[test]
+    fn a_header_opens_only_in_its_suite() {
+        let sealed = KEY
+            .aead()
+            .seal(&[0; 12], &aad(Suite::Classical), &header().to_bytes())
+            .unwrap();
+        let sealed = EncHeader(concat(&[&[0; 12], &sealed]));
+        assert_eq!(KEY.open(Suite::Hybrid, &sealed), None);
+        assert_eq!(KEY.open(Suite::Classical, &sealed), Some(Ok(header())));
+    }
+}

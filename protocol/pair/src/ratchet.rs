@@ -469,3 +469,6 @@ fn read_flag(reader: &mut Reader<'_>) -> Result<bool, StoredError> {
 fn read_public(reader: &mut Reader<'_>) -> Result<PublicKey, StoredError> {
     PublicKey::from_bytes(&reader.array()?).map_err(|_| StoredError::Malformed)
 }
+
+#[cfg(test)]
+mod tests;

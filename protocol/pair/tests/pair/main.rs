@@ -1,10 +1,22 @@
 //! The pair protocol from outside: two or more devices, a network that does what it likes, and claims about both.
 
 #[cfg(test)]
+mod compromise;
+#[cfg(test)]
 mod conversation;
 #[cfg(test)]
 mod forgery;
 #[cfg(test)]
+mod handshake;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod prekeys;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod skipping;
+#[cfg(test)]
+mod stored;

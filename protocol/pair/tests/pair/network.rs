@@ -1,7 +1,11 @@
 //! Users with certified devices, the server's stock of their prekeys, and envelopes between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
+use proptest::test_runner::Config as ProptestConfig;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use unhidra_chain::{
@@ -13,8 +17,8 @@ use unhidra_chain::{
 };
 use unhidra_crypto::{ed25519::SigningKey, x25519::SecretKey};
 use unhidra_pair::{
-    Address, Content, EkHash, Envelope, Introduction, LocalDevice, OpenError, Opened, Outgoing, PrekeyStore,
-    Publisher, Received, SeenEk, SessionSet,
+    Address, Content, EkHash, Envelope, Introduction, IntroductionError, LocalDevice, OpenError, Opened,
+    Outgoing, PrekeyPrefix, PrekeyStore, Publisher, Received, SeenEk, SessionSet,
     body::{self, Context, Plaintext},
     prekeys::{PublicPrekeys, StandingPrekeys},
 };
@@ -24,6 +28,21 @@ pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
+}
+
+/// How much a property test tries: `small` cases, or as many as `UNHIDRA_CASES` says.
+pub(crate) fn cases(small: u32) -> ProptestConfig {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a test runs is the choice of who runs it"
+    )]
+    let wanted = std::env::var("UNHIDRA_CASES");
+    let cases = wanted.map_or(small, |cases| cases.parse().unwrap());
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 /// A user, their chain, and whoever holds the key to it.
@@ -73,6 +92,17 @@ pub(crate) struct Mail {
 pub(crate) struct Shown {
     pub(crate) msg_id: MsgId,
     pub(crate) text: Vec<u8>,
+}
+
+impl Mail {
+    pub(crate) fn received(&self) -> Received<'_> {
+        Received {
+            envelope: self.envelope,
+            sender: self.sender,
+            conversation: self.conversation,
+            bytes: &self.bytes,
+        }
+    }
 }
 
 impl User {
@@ -259,25 +289,28 @@ impl Device {
 
     /// Opens `mail` as stored, without storing anything and without asking whether it is known.
     pub(crate) fn open(&self, mail: &Mail, chain: &Chain, now: Timestamp) -> Result<Opened, OpenError> {
-        let received = Received {
-            envelope: mail.envelope,
-            sender: mail.sender,
-            conversation: mail.conversation,
-            bytes: &mail.bytes,
-        };
+        let received = mail.received();
         let sessions = self.sessions(mail.sender);
         let introduction = match sessions.introduction_needed(&received)? {
             Some(prefix) => {
-                let seen = if self.seen.contains(&prefix.ek_hash()) {
-                    SeenEk::Seen
-                } else {
-                    SeenEk::New
-                };
-                Introduction::check(&prefix, chain, self.capabilities, seen, &self.prekeys, now).ok()
+                let is_known = self.seen.contains(&prefix.ek_hash());
+                let seen = if is_known { SeenEk::Seen } else { SeenEk::New };
+                self.introduce(&prefix, chain, seen, now).ok()
             }
             None => None,
         };
         sessions.open(&received, &self.local, introduction.as_ref(), now)
+    }
+
+    /// Checks who begins a session.
+    pub(crate) fn introduce(
+        &self,
+        prefix: &PrekeyPrefix,
+        chain: &Chain,
+        seen: SeenEk,
+        now: Timestamp,
+    ) -> Result<Introduction<'_>, IntroductionError> {
+        Introduction::check(prefix, chain, self.capabilities, seen, &self.prekeys, now)
     }
 
     /// Opens the body that belongs to what was opened.
@@ -337,8 +370,13 @@ pub(crate) struct Two {
 }
 
 impl Two {
+    /// Both devices have `pq`. Every seed has the same identities and prekeys, which are slow to make, and randomness
+    /// of its own from here on.
     pub(crate) fn new(seed: u64) -> Self {
-        Self::with(Capabilities::PQ, seed)
+        static BASE: LazyLock<Two> = LazyLock::new(|| Two::with(Capabilities::PQ, 0));
+        let mut two = BASE.clone();
+        two.rng = rng(seed);
+        two
     }
 
     pub(crate) fn with(capabilities: Capabilities, seed: u64) -> Self {
@@ -391,6 +429,12 @@ impl Two {
     pub(crate) fn deliver(&mut self, mail: &Mail) -> Result<Option<Shown>, OpenError> {
         let to = self.dest(mail);
         self.devices[to].receive(mail, &self.users[1 - to].chain, self.now)
+    }
+
+    /// Sends `text` and delivers it.
+    pub(crate) fn exchange(&mut self, from: usize, text: &[u8]) -> Shown {
+        let mail = self.send(from, text);
+        self.deliver(&mail).unwrap().unwrap()
     }
 
     /// Everything that the device stores about the other.

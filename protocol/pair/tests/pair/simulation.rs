@@ -1,0 +1,352 @@
+//! Random schedules against a naive model: what a receiver must be able to open, by the rules and without any keys.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use proptest::prelude::*;
+use unhidra_crypto::instrument;
+use unhidra_pair::{EkHash, OpenError};
+use unhidra_types::limits::MAX_OLD_CHAINS;
+
+use crate::network::{Mail, Two, cases};
+
+/// One thing that happens. Numbers pick a message, modulo how many there are.
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Send {
+        from: usize,
+    },
+    /// The device dies after sealing, before anything is durable.
+    CrashWhileSending {
+        from: usize,
+    },
+    Deliver {
+        pick: usize,
+    },
+    /// The device dies after opening, before anything is durable.
+    CrashWhileReceiving {
+        pick: usize,
+    },
+    /// The network forgets a message.
+    Drop {
+        pick: usize,
+    },
+    /// The network repeats a message that was delivered.
+    Repeat {
+        pick: usize,
+    },
+    /// The network delivers a message with one bit of its ratchet message turned.
+    Tamper {
+        pick: usize,
+        bit: usize,
+    },
+}
+
+fn script() -> impl Strategy<Value = Vec<Action>> {
+    let action = (0..16_u8, any::<u16>(), any::<u16>()).prop_map(|(kind, pick, bit)| {
+        let (pick, bit) = (usize::from(pick), usize::from(bit));
+        match kind {
+            0..=4 => Action::Send { from: pick % 2 },
+            5 => Action::CrashWhileSending { from: pick % 2 },
+            6..=10 => Action::Deliver { pick },
+            11 | 12 => Action::CrashWhileReceiving { pick },
+            13 => Action::Drop { pick },
+            14 => Action::Repeat { pick },
+            _ => Action::Tamper { pick, bit },
+        }
+    });
+    proptest::collection::vec(action, 1..60)
+}
+
+#[derive(Clone)]
+struct Sent {
+    mail: Mail,
+    text: Vec<u8>,
+    session: EkHash,
+    position: Position,
+}
+
+/// Where a message stands in its session.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    chain: u32,
+    n: u32,
+    previous: u32,
+}
+
+/// What the rules say about one end of one session, without a single key.
+#[derive(Clone, Default)]
+struct End {
+    sending: Option<u32>,
+    sent: u32,
+    previous: u32,
+    step_due: bool,
+    receiving: Option<u32>,
+    received: u32,
+    missing: BTreeMap<u32, BTreeSet<u32>>,
+}
+
+impl End {
+    fn send(&mut self) -> Position {
+        if self.step_due || self.sending.is_none() {
+            self.sending = Some(self.sending.map_or(0, |chain| chain + 1));
+            (self.previous, self.sent, self.step_due) = (self.sent, 0, false);
+        }
+        self.sent += 1;
+        Position {
+            chain: self.sending.unwrap(),
+            n: self.sent - 1,
+            previous: self.previous,
+        }
+    }
+
+    /// Whether the message opens.
+    fn receive(&mut self, at: Position) -> bool {
+        let is_late = self
+            .receiving
+            .is_some_and(|chain| at.chain < chain || (at.chain == chain && at.n < self.received));
+        if is_late {
+            return self
+                .missing
+                .get_mut(&at.chain)
+                .is_some_and(|missing| missing.remove(&at.n));
+        }
+        if self.receiving != Some(at.chain) {
+            if let Some(old) = self.receiving {
+                self.missing
+                    .entry(old)
+                    .or_default()
+                    .extend(self.received..at.previous);
+            }
+            (self.receiving, self.received, self.step_due) = (Some(at.chain), 0, true);
+        }
+        self.missing
+            .entry(at.chain)
+            .or_default()
+            .extend(self.received..at.n);
+        self.received = at.n + 1;
+        self.missing.retain(|_, missing| !missing.is_empty());
+        while self.missing.keys().filter(|chain| **chain != at.chain).count() > MAX_OLD_CHAINS {
+            self.missing.pop_first();
+        }
+        true
+    }
+}
+
+struct Simulation {
+    two: Two,
+    ends: [BTreeMap<EkHash, End>; 2],
+    in_flight: Vec<Sent>,
+    delivered: Vec<Sent>,
+    sent: u32,
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Self {
+        Self {
+            two: Two::new(seed),
+            ends: [BTreeMap::new(), BTreeMap::new()],
+            in_flight: Vec::new(),
+            delivered: Vec::new(),
+            sent: 0,
+        }
+    }
+
+    fn apply(&mut self, action: Action) -> Result<(), TestCaseError> {
+        match action {
+            Action::Send { from } => self.send(from),
+            Action::CrashWhileSending { from } => {
+                let peer = self.two.devices[1 - from].address();
+                if self.two.devices[from].sessions(peer).active().is_some() {
+                    let Two {
+                        devices, now, rng, ..
+                    } = &mut self.two;
+                    devices[from].seal(peer, b"never sent", *now, rng);
+                }
+            }
+            Action::Deliver { pick } => {
+                if let Some(sent) = self.take(pick) {
+                    self.deliver(&sent)?;
+                    self.delivered.push(sent);
+                }
+            }
+            Action::CrashWhileReceiving { pick } => {
+                if let Some(sent) = pick_from(&self.in_flight, pick) {
+                    let to = self.two.dest(&sent.mail);
+                    let before = self.two.stored(to);
+                    let opened = || self.two.open(&sent.mail).map(|opened| opened.sessions.to_bytes());
+                    prop_assert_eq!(opened(), opened(), "the second time is as the first");
+                    prop_assert_eq!(self.two.stored(to), before);
+                }
+            }
+            Action::Drop { pick } => {
+                self.take(pick);
+            }
+            Action::Repeat { pick } => {
+                if let Some(sent) = pick_from(&self.delivered, pick).cloned() {
+                    self.repeat(&sent)?;
+                }
+            }
+            Action::Tamper { pick, bit } => {
+                if let Some(sent) = pick_from(&self.in_flight, pick).cloned() {
+                    self.tamper(sent.mail, bit)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, from: usize) {
+        let text = self.sent.to_be_bytes().to_vec();
+        self.sent += 1;
+        let begun = {
+            let peer = self.two.devices[1 - from].address();
+            self.two.devices[from].sessions(peer).active()
+        };
+        let mail = self.two.send(from, &text);
+        let peer = self.two.devices[1 - from].address();
+        let session = self.two.devices[from].sessions(peer).active().unwrap();
+        assert!(
+            begun.is_none() || begun == Some(session),
+            "sending keeps the session"
+        );
+        let position = self.ends[from].entry(session).or_default().send();
+        self.in_flight.push(Sent {
+            mail,
+            text,
+            session,
+            position,
+        });
+    }
+
+    fn deliver(&mut self, sent: &Sent) -> Result<(), TestCaseError> {
+        let to = self.two.dest(&sent.mail);
+        let before = self.two.stored(to);
+        let opens = self.ends[to]
+            .entry(sent.session)
+            .or_default()
+            .receive(sent.position);
+        match self.two.deliver(&sent.mail) {
+            Ok(shown) => {
+                prop_assert!(opens, "the model has no key for {:?}", sent.position);
+                prop_assert_eq!(shown.map(|shown| shown.text), Some(sent.text.clone()));
+            }
+            Err(error) => {
+                prop_assert!(!opens, "{:?} should open, not {}", sent.position, error);
+                prop_assert!(matches!(error, OpenError::KeyGone | OpenError::NoSession));
+                prop_assert_eq!(self.two.stored(to), before);
+            }
+        }
+        Ok(())
+    }
+
+    fn repeat(&mut self, sent: &Sent) -> Result<(), TestCaseError> {
+        let to = self.two.dest(&sent.mail);
+        let before = self.two.stored(to);
+        let refused = self.two.open(&sent.mail).map(|_| ());
+        prop_assert!(
+            matches!(refused, Err(OpenError::KeyGone | OpenError::NoSession)),
+            "{:?}",
+            refused
+        );
+        prop_assert!(matches!(
+            self.two.deliver(&sent.mail),
+            Ok(None) | Err(OpenError::KeyGone | OpenError::NoSession)
+        ));
+        prop_assert_eq!(self.two.stored(to), before);
+        Ok(())
+    }
+
+    fn tamper(&mut self, mut mail: Mail, bit: usize) -> Result<(), TestCaseError> {
+        let to = self.two.dest(&mail);
+        let before = self.two.stored(to);
+        let at = mail.bytes.len() - 1 - (bit / 8) % 170;
+        mail.bytes[at] ^= 1 << (bit % 8);
+        prop_assert!(self.two.deliver(&mail).is_err());
+        prop_assert_eq!(self.two.stored(to), before);
+        Ok(())
+    }
+
+    /// The network delivers what it still has, newest first.
+    fn drain(&mut self) -> Result<(), TestCaseError> {
+        while let Some(sent) = self.in_flight.pop() {
+            self.deliver(&sent)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, pick: usize) -> Option<Sent> {
+        (!self.in_flight.is_empty()).then(|| self.in_flight.swap_remove(pick % self.in_flight.len()))
+    }
+}
+
+fn pick_from(sent: &[Sent], pick: usize) -> Option<&Sent> {
+    sent.get(pick.checked_rem(sent.len())?)
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    /// Invariants 1, 7, 10, 12, 14, 15, 16, 18, 19.
+    #[test]
+    fn whatever_the_network_does_messages_open_once_and_no_key_is_used_twice(
+        seed in any::<u64>(),
+        script in script(),
+    ) {
+        let (result, trace) = instrument::record(|| {
+            let mut simulation = Simulation::new(seed);
+            for action in script {
+                simulation.apply(action)?;
+            }
+            simulation.drain()
+        });
+        result?;
+        let distinct: HashSet<_> = trace.sealings.iter().collect();
+        prop_assert_eq!(distinct.len(), trace.sealings.len());
+    }
+
+    /// Invariant 7: nothing is lost as long as no more than the older chains that are kept are involved.
+    #[test]
+    fn any_order_within_the_bounds_opens_everything(
+        seed in any::<u64>(),
+        chains in proptest::collection::vec(1_usize..6, 1..=MAX_OLD_CHAINS + 1),
+        order in any::<proptest::sample::Index>(),
+    ) {
+        let mut two = Two::acquainted(seed);
+        let mut held = Vec::new();
+        for length in chains {
+            for _ in 0..length {
+                held.push(two.send(0, b"held back"));
+            }
+            // The newest message of each chain gets through, so that the other side answers and the chain ends.
+            let last = held.pop().unwrap();
+            two.deliver(&last).unwrap();
+            two.exchange(1, b"answer");
+        }
+        while !held.is_empty() {
+            let mail = held.swap_remove(order.index(held.len()));
+            prop_assert_eq!(two.deliver(&mail).unwrap().unwrap().text, b"held back");
+        }
+        let at = two.devices[0].address();
+        prop_assert_eq!(two.devices[1].sessions(at).skipped_keys(), 0);
+    }
+
+    /// Invariant 17: in the order of the log both sides end on one session, and nothing is lost.
+    #[test]
+    fn two_who_begin_at_once_converge_on_one_session(seed in any::<u64>(), sent in 1_usize..4, answered in 1_usize..4) {
+        let mut two = Two::new(seed);
+        let crossing = [0, 1].map(|from| {
+            let count = if from == 0 { sent } else { answered };
+            (0..count).map(|_| two.send(from, b"crossing")).collect::<Vec<_>>()
+        });
+        for mail in crossing.iter().flatten() {
+            prop_assert!(two.deliver(mail).unwrap().is_some());
+        }
+        let active = [0, 1].map(|at| two.devices[at].sessions(two.devices[1 - at].address()).active());
+        prop_assert_eq!(active[0], active[1]);
+        for from in [0, 1, 0, 1] {
+            prop_assert_eq!(two.exchange(from, b"after").text, b"after");
+        }
+        let later = [0, 1].map(|at| two.devices[at].sessions(two.devices[1 - at].address()).active());
+        prop_assert_eq!(later, active);
+    }
+}

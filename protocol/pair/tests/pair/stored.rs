@@ -1,0 +1,187 @@
+//! Stored and sent formats: golden files, strict reading, and states that survive being stored.
+
+use std::{fmt::Write as _, fs, path::PathBuf};
+
+use unhidra_chain::Capabilities;
+use unhidra_pair::{SessionSet, StoredError, prekeys::Prekey};
+
+use crate::network::{Mail, Two};
+
+/// Compares `bytes` with the golden file, or writes it when `UNHIDRA_BLESS` is set.
+fn golden(name: &str, bytes: &[u8]) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata")
+        .join(name);
+    let mut hex = String::new();
+    for line in bytes.chunks(32) {
+        for byte in line {
+            write!(hex, "{byte:02x}").unwrap();
+        }
+        hex.push('\n');
+    }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test tool's switch, not configuration"
+    )]
+    let bless = std::env::var("UNHIDRA_BLESS").is_ok();
+    if bless {
+        fs::write(&path, &hex).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap();
+    assert!(
+        hex == expected,
+        "{name} differs from what was stored or sent before"
+    );
+}
+
+fn read_golden(name: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata")
+        .join(name);
+    let hex: String = fs::read_to_string(path).unwrap().split_whitespace().collect();
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+/// A history in which every part of the stored form occurs: skipped keys of two chains, an archive, a pending prefix.
+struct History {
+    two: Two,
+    first: Mail,
+    late: Mail,
+    control: Vec<u8>,
+}
+
+fn history() -> History {
+    let mut two = Two::new(20);
+    let first = two.send(0, b"first");
+    two.deliver(&first).unwrap();
+    two.exchange(1, b"answer");
+    let late = two.send(0, b"late");
+    two.exchange(0, b"early");
+    two.exchange(1, b"end the chain");
+    two.send(0, b"lost");
+    two.exchange(0, b"in the next chain");
+    two.initiate(0);
+    let peer = two.devices[1].address();
+    let outgoing = two.devices[0].outgoing(late.envelope.msg_id, two.now);
+    let sealed = two.devices[0]
+        .sessions(peer)
+        .seal_control(&outgoing, b"control", two.now, &mut two.rng)
+        .unwrap();
+    History {
+        two,
+        first,
+        late,
+        control: sealed.bytes,
+    }
+}
+
+/// Invariant 15: a release that changes one of these bytes must know how to read the old ones.
+#[test]
+fn stored_and_sent_bytes_are_those_of_the_golden_files() {
+    let history = history();
+    golden("session_set_initiator.hex", &history.two.stored(0));
+    golden("session_set_responder.hex", &history.two.stored(1));
+    golden("prekey_message.hex", &history.first.bytes);
+    golden("ratchet_message.hex", &history.late.bytes);
+    golden("control_prekey_message.hex", &history.control);
+    golden("body_object.hex", &history.late.object);
+    let classical = Two::with(Capabilities::NONE, 21).send(0, b"first");
+    golden("prekey_message_classical.hex", &classical.bytes);
+    for kind in 1..=4 {
+        let rows = history.two.devices[1].prekeys.keys().map(Prekey::to_bytes);
+        let row = rows.into_iter().find(|row| row[1] == kind).unwrap();
+        golden(&format!("prekey_{kind}.hex"), &row);
+    }
+}
+
+/// Invariant 15.
+#[test]
+fn the_golden_state_still_opens_the_golden_message() {
+    let mut two = history().two;
+    two.devices[1].known.clear();
+    let stored = SessionSet::from_bytes(&read_golden("session_set_responder.hex")).unwrap();
+    two.devices[1].store(&stored);
+    let mail = Mail {
+        bytes: read_golden("ratchet_message.hex"),
+        object: read_golden("body_object.hex"),
+        ..history().late
+    };
+    assert_eq!(two.deliver(&mail).unwrap().unwrap().text, b"late");
+}
+
+/// Invariant 15.
+#[test]
+fn truncated_extended_and_foreign_states_are_refused() {
+    let history = history();
+    for at in [0, 1] {
+        let bytes = history.two.stored(at);
+        assert_eq!(SessionSet::from_bytes(&bytes).unwrap().to_bytes(), bytes);
+        for length in 0..bytes.len() {
+            assert!(
+                SessionSet::from_bytes(&bytes[..length]).is_err(),
+                "{length} bytes"
+            );
+        }
+        let extended = [bytes.as_slice(), &[0]].concat();
+        assert_eq!(
+            SessionSet::from_bytes(&extended).map(|_| ()),
+            Err(StoredError::Malformed)
+        );
+        // The set's own version, and that of its first session.
+        for version in [0, 34] {
+            let mut other = bytes.clone();
+            other[version] += 1;
+            assert_eq!(
+                SessionSet::from_bytes(&other).map(|_| ()),
+                Err(StoredError::UnknownVersion)
+            );
+        }
+    }
+}
+
+/// Invariant 15: what is sealed after a restart is what would have been sealed without.
+#[test]
+fn storing_changes_no_later_output() {
+    let mut two = history().two;
+    let peer = two.devices[1].address();
+    let mut kept = two.devices[0].sessions(peer);
+    for n in 0..5 {
+        let restored = SessionSet::from_bytes(&kept.to_bytes()).unwrap();
+        let outgoing = two.devices[0].outgoing(unhidra_types::MsgId::from_bytes([n; 16]), two.now);
+        let mut same = two.rng.clone();
+        let one = kept.seal_control(&outgoing, &[n], two.now, &mut two.rng).unwrap();
+        let other = restored
+            .seal_control(&outgoing, &[n], two.now, &mut same)
+            .unwrap();
+        assert_eq!(one.bytes, other.bytes);
+        assert_eq!(one.sessions.to_bytes(), other.sessions.to_bytes());
+        kept = one.sessions;
+    }
+}
+
+/// A state without skipped keys fits the memory of a small device.
+#[test]
+fn one_session_is_stored_in_two_kilobytes() {
+    let mut two = Two::new(22);
+    two.initiate(0);
+    assert!(
+        two.stored(0).len() <= 2_048,
+        "{} B with the prefix pending",
+        two.stored(0).len()
+    );
+    let two = Two::acquainted(22);
+    assert!(two.stored(0).len() <= 512, "{} B", two.stored(0).len());
+}
+
+#[test]
+fn debug_output_shows_no_secret() {
+    let two = Two::acquainted(23);
+    let sessions = two.devices[0].sessions(two.devices[1].address());
+    let shown = format!("{sessions:?}");
+    assert!(shown.contains("Session {") && !shown.contains("root"), "{shown}");
+    let row = two.devices[0].prekeys.keys().next().unwrap();
+    assert!(format!("{row:?}").contains("(..)"));
+}
