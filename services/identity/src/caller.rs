@@ -1,0 +1,97 @@
+//! Who asks, from where, and when.
+
+use std::net::IpAddr;
+
+use unhidra_audit::Actor;
+use unhidra_keys::{Scope, TokenError};
+use unhidra_policy::Principal;
+use unhidra_runtime::Context;
+use unhidra_store::StoreError;
+use unhidra_types::UserId;
+
+use crate::Identity;
+
+/// One request as every use case sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// Who asks.
+    pub principal: Principal,
+    /// When, and under which request id.
+    pub context: Context,
+    /// From where, for the audit log only.
+    pub network: Option<IpAddr>,
+}
+
+/// Why a bearer token names nobody.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticateError {
+    /// The token is not valid.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Its session, device or account is over.
+    #[error("session, device or account is over")]
+    Over,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Caller {
+    /// Whom the audit log names.
+    #[must_use]
+    pub const fn actor(&self) -> Actor {
+        match self.principal {
+            Principal::Anonymous => Actor::Anonymous,
+            Principal::Enrolling { user, .. } => Actor::User(user),
+            Principal::Device { user, device, .. } => Actor::Device { user, device },
+        }
+    }
+
+    /// The caller's user, once they have authenticated.
+    #[must_use]
+    pub const fn user(&self) -> Option<UserId> {
+        self.principal.user()
+    }
+}
+
+impl Identity {
+    /// Whom a bearer token speaks for, as of now: a session that has ended speaks for nobody.
+    ///
+    /// # Errors
+    /// [`AuthenticateError`].
+    pub async fn authenticate(&self, token: &str, context: &Context) -> Result<Principal, AuthenticateError> {
+        let claims = self.keys().verify(token, context.now)?;
+        match (claims.scope, claims.sid) {
+            (Scope::Full, Some(session)) => {
+                let speaker = self
+                    .store()
+                    .read(move |snapshot| snapshot.speaker(session))
+                    .await?;
+                let speaker = speaker.ok_or(AuthenticateError::Over)?;
+                if (Some(speaker.device), speaker.user) != (claims.did, claims.sub) {
+                    return Err(AuthenticateError::Over);
+                }
+                let (user, device, org, role) = (speaker.user, speaker.device, speaker.org, speaker.role);
+                Ok(Principal::Device {
+                    user,
+                    device,
+                    session,
+                    org,
+                    role,
+                })
+            }
+            _ => {
+                let account = self
+                    .store()
+                    .read(move |snapshot| snapshot.account(claims.sub))
+                    .await?;
+                let account = account.filter(|account| account.disabled_at.is_none());
+                let account = account.ok_or(AuthenticateError::Over)?;
+                Ok(Principal::Enrolling {
+                    user: account.user,
+                    org: account.org,
+                })
+            }
+        }
+    }
+}

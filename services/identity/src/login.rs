@@ -1,0 +1,77 @@
+//! Logging in: a name and a password for a token that enrols or proves a device.
+
+use unhidra_audit::{Act, Subject};
+use unhidra_keys::KeyError;
+use unhidra_runtime::Overloaded;
+use unhidra_store::StoreError;
+use unhidra_wire::rest::{Enrolment, LogIn};
+use zeroize::Zeroizing;
+
+use crate::{Caller, Identity, append, password::Guess};
+
+/// Why nobody was logged in.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// There is no such account, the password is another, or the account is disabled: which one is not told.
+    #[error("name or password is wrong")]
+    Refused,
+    /// Too many passwords wait to be computed.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+    /// No token could be signed.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Identity {
+    /// Proves a password. Every refusal takes one lookup, one computation and one record.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    ///
+    /// # Cancellation safety
+    /// Dropped, at most a record or a rehashed password remains.
+    pub async fn log_in(&self, caller: &Caller, body: LogIn) -> Result<Enrolment, LoginError> {
+        let (context, home) = (caller.context, self.0.home);
+        let username = body.username.clone();
+        let found = self.store().read(move |snapshot| {
+            let account = snapshot.account_by_name(home, &username)?;
+            let chain = account
+                .as_ref()
+                .map(|account| snapshot.chain_head(account.user))
+                .transpose()?;
+            Ok::<_, StoreError>((account, chain.flatten().is_some()))
+        });
+        let (account, has_chain) = found.await?;
+        let password = Zeroizing::new(body.password.expose().to_owned());
+        let stored = account.as_ref().map(|account| account.password.clone());
+        let guess = self.0.hasher.check(password, stored, &context).await?;
+
+        let (account, rehashed) = match (account, guess) {
+            (Some(account), Guess::Right { rehashed }) if account.disabled_at.is_none() => {
+                (account, rehashed)
+            }
+            (account, _) => {
+                let subject = account.map_or(Subject::Nothing, |account| Subject::User(account.user));
+                let record = self.record(caller, Act::LoginRefused, subject);
+                self.note_refusal(&context, self.key_of_name(&body.username), record)
+                    .await?;
+                return Err(LoginError::Refused);
+            }
+        };
+        let (user, org) = (account.user, account.org);
+        let record = self.record(caller, Act::LoginAccepted, Subject::User(user));
+        self.store()
+            .write::<_, StoreError, _>(move |tx| {
+                if let Some(rehashed) = rehashed {
+                    tx.replace_password(user, &account.password, &rehashed)?;
+                }
+                append(tx, &context, &record)
+            })
+            .await?;
+        Ok(self.enrolment(user, org, has_chain, &context)?)
+    }
+}
