@@ -587,3 +587,41 @@ fn opened(
         accepted,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use unhidra_crypto::x25519::PublicKey;
+
+    /// Invariant 13: a peer that seals a control message for a conversation, which the sending side here cannot.
+    #[test]
+    fn control_content_is_taken_from_the_control_log_only() {
+        let header = Header {
+            ratchet_key: PublicKey::from_bytes(&[9; 32]).unwrap(),
+            previous: 0,
+            n: 0,
+            content: ContentKind::Control,
+            sent_at: Timestamp::EPOCH,
+            own_list: ListVersion(1),
+            peer_list: ListVersion(1),
+        };
+        let peer = Address {
+            user: UserId::from_bytes([1; 16]),
+            device: DeviceId::from_bytes([2; 16]),
+        };
+        let open = |conversation, plaintext: &[u8]| {
+            opened(SessionSet::new(peer), &header, plaintext, conversation, None).map(|opened| opened.content)
+        };
+        let padded = padding::pad(&[b"content"]).unwrap();
+        let expected = Content::Control(b"content".to_vec());
+        assert_eq!(open(ConversationId::CONTROL, &padded), Ok(expected));
+        assert_eq!(
+            open(ConversationId::from_bytes([3; 16]), &padded),
+            Err(OpenError::BadTag)
+        );
+        assert_eq!(
+            open(ConversationId::CONTROL, b"not padded"),
+            Err(OpenError::Malformed)
+        );
+    }
+}

@@ -201,4 +201,35 @@ mod tests {
         store.prune(None, dead);
         assert_eq!(store, SkippedKeys::default());
     }
+
+    fn read_back(store: &SkippedKeys) -> Result<SkippedKeys, StoredError> {
+        let mut out = Vec::new();
+        store.write(&mut out);
+        SkippedKeys::read(&mut Reader::new(&out))
+    }
+
+    /// Invariants 9 and 15.
+    #[test]
+    fn a_stored_form_beyond_a_bound_or_with_an_empty_chain_is_refused() {
+        let mut store = SkippedKeys::default();
+        store.insert(&header_key(1), keys(0..2_000), NOW);
+        assert_eq!(read_back(&store), Ok(store.clone()));
+        store.insert(&header_key(1), keys(2_000..2_001), NOW);
+        assert_eq!(read_back(&store), Err(StoredError::Malformed));
+
+        let mut store = SkippedKeys::default();
+        for chain in 0..=5 {
+            store.insert(&header_key(chain), keys(0..1), NOW);
+        }
+        assert_eq!(read_back(&store), Err(StoredError::Malformed));
+
+        let empty = SkippedChain {
+            header_key: header_key(1),
+            keys: VecDeque::new(),
+        };
+        assert_eq!(
+            read_back(&SkippedKeys([empty].into())),
+            Err(StoredError::Malformed)
+        );
+    }
 }

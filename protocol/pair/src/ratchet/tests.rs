@@ -208,3 +208,23 @@ fn a_full_chain_seals_no_more() {
         .map(|_| ());
     assert_eq!(refused, Err(SealError::ChainFull));
 }
+
+/// Invariant 15.
+#[test]
+fn a_stored_state_that_no_step_leads_to_is_refused() {
+    let read = |ratchet: &Ratchet| Ratchet::read(&mut Reader::new(&stored(ratchet))).map(|_| ());
+    let mut pair = Pair::fresh();
+    assert_eq!((read(&pair.a), read(&pair.b)), (Ok(()), Ok(())));
+    pair.b.turn = Turn::Step;
+    assert_eq!(
+        read(&pair.b),
+        Err(StoredError::Malformed),
+        "a step without a key of the peer"
+    );
+    pair.a.peer = None;
+    assert_eq!(
+        read(&pair.a),
+        Err(StoredError::Malformed),
+        "a chain without a key of the peer"
+    );
+}

@@ -1,9 +1,13 @@
 //! What an attacker on the network or on the server can alter, and what then happens: nothing.
 
 use proptest::prelude::*;
+use unhidra_chain::direct::direct_conversation;
 use unhidra_crypto::instrument;
-use unhidra_pair::{Capsule, Content, Kind, OpenError, Opened, SealedBody, body};
-use unhidra_types::{ConversationId, DeviceId, MsgId, UserId};
+use unhidra_pair::{Capsule, Content, Kind, OpenError, Opened, SealError, SealedBody, body};
+use unhidra_types::{
+    ConversationId, DeviceId, MsgId, UserId,
+    limits::{MAX_FRAME_BYTES, MAX_TEXT_BYTES},
+};
 
 use crate::network::{Mail, Two, cases};
 
@@ -192,26 +196,73 @@ fn a_body_opens_only_as_the_message_that_it_was_sealed_as() {
     );
 }
 
-/// Invariant 13: a member seals a body for a conversation that it is not of.
+/// Invariant 13: a member seals a body for a conversation that it does not belong in.
 #[test]
-fn a_body_that_names_another_peer_than_its_conversation_is_refused() {
+fn a_body_whose_members_are_not_those_of_its_conversation_is_refused() {
     let two = Two::new(11);
     let (sender, me) = (two.devices[0].address(), two.devices[1].identity().user);
-    let conversation = unhidra_chain::direct::direct_conversation(sender.user, me);
+    let ours = direct_conversation(sender.user, me);
+    let (stranger, elsewhere) = (UserId::from_bytes(OTHER), ConversationId::from_bytes(OTHER));
+    let theirs = direct_conversation(sender.user, stranger);
+    for (conversation, peer, reader, opens) in [
+        (ours, me, me, true),
+        (ours, me, sender.user, true),
+        (ours, stranger, me, false),
+        (elsewhere, me, me, false),
+        (elsewhere, me, sender.user, false),
+        (theirs, stranger, me, false),
+    ] {
+        let context = body::Context {
+            conversation,
+            msg_id: MsgId::from_bytes(OTHER),
+            sender,
+        };
+        let plaintext = body::Plaintext {
+            peer,
+            cseq: 1,
+            after: MsgId::NONE,
+            content: b"text".to_vec(),
+        };
+        let sealed = body::seal(&plaintext, &context, &mut two.rng.clone()).unwrap();
+        let result = body::open(&sealed.capsule, &sealed.object, &context, reader);
+        let expected = if opens {
+            Ok(plaintext)
+        } else {
+            Err(OpenError::BadTag)
+        };
+        assert_eq!(result, expected);
+    }
+}
+
+#[test]
+fn a_content_that_does_not_fit_into_a_frame_is_not_sealed() {
+    let mut two = Two::acquainted(16);
+    let (sender, peer) = (two.devices[0].address(), two.devices[1].address());
+    let conversation = direct_conversation(sender.user, peer.user);
     let context = body::Context {
         conversation,
         msg_id: MsgId::from_bytes(OTHER),
         sender,
     };
-    let plaintext = body::Plaintext {
-        peer: UserId::from_bytes(OTHER),
-        cseq: 1,
-        after: MsgId::NONE,
-        content: b"text".to_vec(),
-    };
-    let sealed = body::seal(&plaintext, &context, &mut two.rng.clone()).unwrap();
-    let result = body::open(&sealed.capsule, &sealed.object, &context, me);
-    assert_eq!(result, Err(OpenError::BadTag));
+    for (length, result) in [
+        (MAX_TEXT_BYTES, Ok(())),
+        (MAX_FRAME_BYTES - 64, Err(SealError::TooLong)),
+        (MAX_FRAME_BYTES + 1, Err(SealError::TooLong)),
+    ] {
+        let plaintext = body::Plaintext {
+            peer: peer.user,
+            cseq: 1,
+            after: MsgId::NONE,
+            content: vec![0; length],
+        };
+        assert_eq!(body::seal(&plaintext, &context, &mut two.rng).map(|_| ()), result);
+    }
+    let outgoing = two.devices[0].outgoing(MsgId::from_bytes(OTHER), two.now);
+    let content = vec![0; MAX_FRAME_BYTES + 1];
+    let sealed = two.devices[0]
+        .sessions(peer)
+        .seal_control(&outgoing, &content, two.now, &mut two.rng);
+    assert_eq!(sealed.map(|_| ()), Err(SealError::TooLong));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The pair protocol from outside: two or more devices, a network that does what it likes, and claims about both.
 
 #[cfg(test)]
+mod archive;
+#[cfg(test)]
 mod compromise;
 #[cfg(test)]
 mod conversation;

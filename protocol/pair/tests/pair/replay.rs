@@ -118,3 +118,20 @@ fn a_first_message_is_not_opened_without_an_introduction() {
     let result = sessions.open(&mail.received(), &two.devices[1].local, None, two.now);
     assert_eq!(result.map(|_| ()), Err(OpenError::NoSession));
 }
+
+/// Invariant 23: the caller looked up another device than the prefix names.
+#[test]
+fn a_first_message_is_not_opened_under_another_devices_introduction() {
+    let mut two = Two::new(8);
+    let mail = two.send(0, b"text");
+    let sessions = two.devices[1].sessions(mail.sender);
+    let mut prefix = sessions.introduction_needed(&mail.received()).unwrap().unwrap();
+    prefix.initiator = two.devices[1].address();
+    prefix.cert_hash = two.devices[1].local.cert_hash;
+    let chain = &two.users[1].chain;
+    let other = two.devices[1]
+        .introduce(&prefix, chain, SeenEk::New, two.now)
+        .unwrap();
+    let result = sessions.open(&mail.received(), &two.devices[1].local, Some(&other), two.now);
+    assert_eq!(result.map(|_| ()), Err(OpenError::Malformed));
+}

@@ -142,6 +142,20 @@ fn truncated_extended_and_foreign_states_are_refused() {
     }
 }
 
+/// Invariant 15.
+#[test]
+fn a_stored_prefix_of_another_length_than_its_suite_has_is_refused() {
+    let mut bytes = history().two.stored(0);
+    // In the first session: version, suite, role, T, EK, then the length of the prefix.
+    assert_eq!(bytes[102..104], [0x04, 0xae]);
+    bytes[102..104].copy_from_slice(&[0, 110]);
+    bytes.drain(214..1_302);
+    assert_eq!(
+        SessionSet::from_bytes(&bytes).map(|_| ()),
+        Err(StoredError::Malformed)
+    );
+}
+
 /// Invariant 15: what is sealed after a restart is what would have been sealed without.
 #[test]
 fn storing_changes_no_later_output() {

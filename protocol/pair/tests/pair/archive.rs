@@ -1,0 +1,107 @@
+//! Several sessions with one device: which one sends, and how long the others receive.
+
+use core::time::Duration;
+
+use unhidra_pair::{OpenError, SessionSet, StoredError, sessions::ARCHIVE_LIFETIME};
+use unhidra_types::limits::MAX_ARCHIVED_SESSIONS;
+
+use crate::network::Two;
+
+fn sessions(two: &Two, at: usize) -> SessionSet {
+    two.devices[at].sessions(two.devices[1 - at].address())
+}
+
+/// Invariant 17.
+#[test]
+fn of_two_sessions_begun_at_once_the_smaller_key_hash_wins() {
+    let mut two = Two::new(1);
+    let crossing = [two.send(0, b"crossing"), two.send(1, b"crossing")];
+    let begun = [0, 1].map(|at| sessions(&two, at).active().unwrap());
+    for mail in &crossing {
+        two.deliver(mail).unwrap();
+    }
+    let smaller = begun[0].min(begun[1]);
+    assert_eq!([0, 1].map(|at| sessions(&two, at).active()), [Some(smaller); 2]);
+}
+
+#[test]
+fn a_session_that_was_answered_gives_way_to_one_that_the_peer_begins() {
+    // Both orders of the two hashes occur among these seeds.
+    for seed in 0..8 {
+        let mut two = Two::acquainted(seed);
+        two.initiate(1);
+        two.exchange(1, b"in a new session");
+        assert_eq!(sessions(&two, 0).active(), sessions(&two, 1).active());
+    }
+}
+
+#[test]
+fn an_archived_session_receives_for_thirty_days_and_no_longer() {
+    for (age, opens) in [
+        (ARCHIVE_LIFETIME - Duration::from_millis(1), true),
+        (ARCHIVE_LIFETIME, false),
+    ] {
+        let mut two = Two::acquainted(2);
+        let late = two.send(0, b"late");
+        let archived = sessions(&two, 1).archive_all(two.now);
+        assert_eq!(archived.active(), None);
+        two.devices[1].store(&archived);
+        two.now = two.now.saturating_add(age);
+        assert_eq!(two.open(&late).is_ok(), opens);
+        let swept = sessions(&two, 1).expire(two.now);
+        assert_eq!(
+            swept.to_bytes() == archived.to_bytes(),
+            opens,
+            "the sweep drops what receives no more"
+        );
+    }
+}
+
+#[test]
+fn archiving_a_session_that_does_not_send_leaves_the_one_that_does() {
+    let mut two = Two::acquainted(3);
+    let old = sessions(&two, 0).active().unwrap();
+    two.initiate(0);
+    let before = sessions(&two, 0);
+    assert_eq!(before.archive(old, two.now).active(), before.active());
+}
+
+/// Invariant 15.
+#[test]
+fn a_stored_set_with_more_sessions_than_the_bound_is_refused() {
+    let mut two = Two::new(4);
+    for _ in 0..=MAX_ARCHIVED_SESSIONS + 2 {
+        two.initiate(0);
+    }
+    let bytes = two.stored(0);
+    // Version, peer, presence, the active session, the count, and eight times a date and a session.
+    let session = (bytes.len() - 35 - 8 * MAX_ARCHIVED_SESSIONS) / (MAX_ARCHIVED_SESSIONS + 1);
+    let count = 34 + session;
+    assert_eq!(
+        (usize::from(bytes[count]), bytes.len()),
+        (MAX_ARCHIVED_SESSIONS, 99 + 9 * session)
+    );
+    let mut too_many = bytes.clone();
+    too_many[count] += 1;
+    too_many.extend_from_slice(&bytes[bytes.len() - session - 8..]);
+    assert_eq!(
+        SessionSet::from_bytes(&too_many).map(|_| ()),
+        Err(StoredError::Malformed)
+    );
+}
+
+/// Invariant 11: a prefix that passes off this device's own ephemeral key as the peer's names no session of the peer.
+#[test]
+fn an_own_ephemeral_key_under_the_peers_name_is_no_known_session() {
+    let mut two = Two::new(5);
+    let mut mail = two.send(0, b"text");
+    let peer = two.devices[1].address();
+    mail.bytes[2..18].copy_from_slice(peer.user.as_bytes());
+    mail.bytes[18..34].copy_from_slice(peer.device.as_bytes());
+    mail.bytes[34..66].copy_from_slice(&two.devices[1].local.cert_hash);
+    mail.sender = peer;
+    mail.envelope.dest = two.devices[0].address().device;
+    let needed = sessions(&two, 0).introduction_needed(&mail.received()).unwrap();
+    assert!(needed.is_some());
+    assert_eq!(two.open(&mail).map(|_| ()), Err(OpenError::UnknownPrekey));
+}
