@@ -421,6 +421,23 @@ pub struct Problem {
     pub head: Option<ChainHead>,
 }
 
+impl Problem {
+    /// The media type of a problem.
+    pub const CONTENT_TYPE: &str = "application/problem+json";
+
+    /// A problem without a chain head.
+    #[must_use]
+    pub fn new(status: u16, code: ProblemCode, title: &str, request_id: String) -> Self {
+        Self { kind: alloc::format!("urn:unhidra:problem:{code}"), title: title.into(), status, code, request_id, head: None }
+    }
+}
+
+impl fmt::Display for ProblemCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// Why a request was refused. The set only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -428,6 +445,8 @@ pub struct Problem {
 pub enum ProblemCode {
     /// The request does not have the documented form.
     Malformed,
+    /// The other side speaks no version that this one knows.
+    UnsupportedVersion,
     /// No valid credentials, whatever is wrong with them.
     Unauthenticated,
     /// The credentials do not allow this.

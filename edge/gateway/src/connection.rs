@@ -1,0 +1,404 @@
+//! One connection: frames in, answers and entries out, in one task.
+
+use std::{collections::HashMap, pin::Pin, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream::FuturesOrdered};
+use tokio::time::{MissedTickBehavior, interval};
+use unhidra_messaging::{Messaging, access::Sender, append::AppendError, delivery::Log};
+use unhidra_runtime::{Clock, Stop};
+use unhidra_store::{StoreError, entry::Place};
+use unhidra_types::{ConversationId, MsgId};
+use unhidra_wire::{
+    close::Close,
+    frame::{Append, Appended, ClientFrame, Refusal, Refused, ServerFrame, Welcome},
+};
+
+use crate::{
+    follow::{Following, Live},
+    inbox::{Item, Items, Next},
+    registry::Registry,
+    socket::Socket,
+};
+
+/// Appends of one connection that wait for their commit; while there are as many, no frame is read.
+const MAX_APPENDS_IN_FLIGHT: usize = 64;
+/// How often the server pings.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// A peer that is silent for longer is gone.
+const MAX_SILENCE: Duration = Duration::from_secs(75);
+/// When a client may try again after the store could not take an envelope.
+const RETRY_AFTER_MS: u32 = 1_000;
+
+type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// An authenticated connection before its first frame.
+pub(crate) struct Connection {
+    pub(crate) sender: Sender,
+    pub(crate) socket: Socket,
+    pub(crate) items: Items,
+    pub(crate) registry: Registry,
+    pub(crate) messaging: Messaging,
+    pub(crate) clock: Clock,
+}
+
+/// The answer to an append: which one, and what became of it.
+struct Answer {
+    conversation: ConversationId,
+    msg_id: MsgId,
+    attempt: u8,
+    outcome: Result<Place, AppendError>,
+}
+
+/// A connection that is being served.
+struct Session {
+    connection: Connection,
+    following: Following,
+    appends: FuturesOrdered<Pending<Answer>>,
+    /// Cursors to move with the next act, one for each log at most.
+    cursors: HashMap<ConversationId, (Log, u64)>,
+    moving: Option<Pending<Result<(), StoreError>>>,
+    /// Entries are owed since the connection began or lagged, and `CaughtUp` is to follow them.
+    catching_up: bool,
+}
+
+impl Connection {
+    /// Serves until either side ends it. The registry has admitted the connection.
+    ///
+    /// # Cancellation safety
+    /// Appends that were read are made durable in any case; their answers may be lost.
+    pub(crate) async fn serve(self, welcome: Welcome, stop: Stop) {
+        let mut session = Session {
+            connection: self,
+            following: Following::default(),
+            appends: FuturesOrdered::new(),
+            cursors: HashMap::new(),
+            moving: None,
+            catching_up: true,
+        };
+        let close = match session.begin(welcome).await {
+            Ok(()) => session.run(stop).await,
+            Err(close) => close,
+        };
+        let Session {
+            connection,
+            following,
+            ..
+        } = session;
+        connection
+            .registry
+            .leave(&connection.items.inbox, following.conversations());
+        if let Some(close) = close {
+            tracing::debug!(device.id = %connection.sender.device, reason = close.reason(), "connection closed");
+            connection.socket.close(close).await;
+        }
+    }
+}
+
+impl Connection {
+    /// Ends a connection that was admitted and is not served.
+    pub(crate) async fn refuse(self, close: Close) {
+        self.registry.leave(&self.items.inbox, std::iter::empty());
+        self.socket.close(close).await;
+    }
+}
+
+impl Session {
+    async fn begin(&mut self, welcome: Welcome) -> Result<(), Option<Close>> {
+        self.send(ServerFrame::Welcome(welcome).encode()).await?;
+        self.read_positions().await
+    }
+
+    async fn run(&mut self, stop: Stop) -> Option<Close> {
+        let mut heartbeat = interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        heartbeat.reset();
+        loop {
+            let step = tokio::select! {
+                biased;
+                () = stop.requested() => {
+                    self.finish_appends().await;
+                    return Some(Close::GoingAway);
+                }
+                next = self.connection.items.next() => self.react(next).await,
+                Some(answer) = self.appends.next() => self.answer(answer).await,
+                moved = async { match &mut self.moving { Some(moving) => moving.await, None => std::future::pending().await } } => {
+                    self.moving = None;
+                    moved.map_err(|error| unavailable(&error))
+                }
+                frame = self.connection.socket.receive(), if self.appends.len() < MAX_APPENDS_IN_FLIGHT => match frame {
+                    Ok(frame) => self.receive(frame).await,
+                    Err(close) => Err(close),
+                },
+                _ = heartbeat.tick() => self.beat().await,
+                () = std::future::ready(()), if self.catching_up => self.send_page().await,
+            };
+            let step = match step {
+                Ok(()) => self.settle().await,
+                Err(close) => Err(close),
+            };
+            if let Err(close) = step {
+                self.finish_appends().await;
+                return close;
+            }
+        }
+    }
+
+    /// After each step: starts the next cursor act and sends what is queued, unless more is ready anyway.
+    async fn settle(&mut self) -> Result<(), Option<Close>> {
+        if self.moving.is_none() && !self.cursors.is_empty() {
+            let cursors = self.cursors.drain().map(|(_, cursor)| cursor).collect();
+            self.moving = Some(Box::pin(
+                self.connection
+                    .messaging
+                    .acknowledge(self.connection.sender.device, cursors),
+            ));
+        }
+        if self.catching_up {
+            Ok(())
+        } else {
+            self.connection.socket.flush().await
+        }
+    }
+
+    async fn react(&mut self, next: Next) -> Result<(), Option<Close>> {
+        match next {
+            Next::End(close) => Err(Some(close)),
+            Next::CatchUp => self.read_positions().await,
+            Next::Item(item) => {
+                self.pass_on(item).await?;
+                while let Some(item) = self.connection.items.ready() {
+                    self.pass_on(item).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn pass_on(&mut self, item: Item) -> Result<(), Option<Close>> {
+        match item {
+            Item::Entry(entry) => {
+                let shared = entry.shared();
+                match self.following.live(shared.conversation, shared.seq) {
+                    Live::Send => self.send(entry.frame_for(self.connection.sender.device)).await,
+                    Live::Drop => {
+                        self.catching_up |= self.following.next_behind().is_some();
+                        Ok(())
+                    }
+                    Live::Unknown => self.follow(shared.conversation).await,
+                }
+            }
+            Item::Opened(conversation) => self.follow(conversation).await,
+            Item::ListChanged(head) => self.send(ServerFrame::ListChanged(head).encode()).await,
+        }
+    }
+
+    /// Begins to follow one log: listens first, then looks where it stands, so that nothing falls between.
+    async fn follow(&mut self, conversation: ConversationId) -> Result<(), Option<Close>> {
+        if self.following.contains(conversation) {
+            return Ok(());
+        }
+        let Connection {
+            sender,
+            messaging,
+            registry,
+            items,
+            ..
+        } = &self.connection;
+        registry.follow(&items.inbox, conversation);
+        match messaging.position(sender.user, sender.device, conversation).await {
+            Ok(Some(position)) => {
+                self.following.update(&position);
+                self.catching_up |= self.following.next_behind().is_some();
+                Ok(())
+            }
+            Ok(None) => Err(Some(Close::Unavailable)),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// Reads where every log stands, until no log is new: a log is listened to before it is looked at.
+    async fn read_positions(&mut self) -> Result<(), Option<Close>> {
+        loop {
+            let Connection {
+                sender,
+                messaging,
+                registry,
+                items,
+                ..
+            } = &self.connection;
+            let positions = messaging
+                .positions(sender.user, sender.device)
+                .await
+                .map_err(|error| unavailable(&error))?;
+            let mut new = false;
+            for position in &positions {
+                if !self.following.contains(position.conversation) {
+                    registry.follow(&items.inbox, position.conversation);
+                    new = true;
+                }
+                self.following.update(position);
+            }
+            if !new {
+                self.catching_up = true;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends one page of what is owed, or says that nothing is.
+    async fn send_page(&mut self) -> Result<(), Option<Close>> {
+        let Some((log, from, to)) = self.following.next_behind() else {
+            self.catching_up = false;
+            return self.send(ServerFrame::CaughtUp.encode()).await;
+        };
+        let device = self.connection.sender.device;
+        let page = self
+            .connection
+            .messaging
+            .page(log, device, from, to)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        if page.through < from {
+            tracing::error!(conversation.id = %log.conversation, seq = from, "log has a gap");
+            return Err(Some(Close::Unavailable));
+        }
+        for frame in page.frames {
+            self.send(frame).await?;
+        }
+        self.following.sent(log.conversation, page.through);
+        Ok(())
+    }
+
+    async fn receive(&mut self, frame: Bytes) -> Result<(), Option<Close>> {
+        match ClientFrame::decode(frame) {
+            Ok(ClientFrame::Append(append)) => {
+                self.append(append);
+                Ok(())
+            }
+            Ok(ClientFrame::Acknowledge { conversation, seq }) => {
+                if let Some(cursor) = self.following.sent_part(conversation, seq) {
+                    self.cursors.insert(conversation, cursor);
+                }
+                Ok(())
+            }
+            Ok(ClientFrame::Fetch {
+                conversation,
+                from,
+                to,
+            }) => self.fetch(conversation, from, to).await,
+            Err(error) => {
+                tracing::debug!(device.id = %self.connection.sender.device, error = %error, "frame refused");
+                Err(Some(Close::Malformed))
+            }
+        }
+    }
+
+    fn append(&mut self, append: Append) {
+        let Append {
+            conversation,
+            msg_id,
+            attempt,
+            ..
+        } = append;
+        let taken = self.connection.messaging.append(
+            self.connection.sender,
+            append,
+            self.connection.clock.context().now,
+        );
+        self.appends.push_back(Box::pin(async move {
+            Answer {
+                conversation,
+                msg_id,
+                attempt,
+                outcome: taken.await,
+            }
+        }));
+    }
+
+    async fn answer(&mut self, answer: Answer) -> Result<(), Option<Close>> {
+        let Answer {
+            conversation,
+            msg_id,
+            attempt,
+            outcome,
+        } = answer;
+        let refused = |reason, heads, retry_after_ms| {
+            ServerFrame::Refused(Refused {
+                conversation,
+                msg_id,
+                attempt,
+                reason,
+                heads,
+                retry_after_ms,
+            })
+        };
+        let frame = match outcome {
+            Ok(Place { seq, server_time }) => ServerFrame::Appended(Appended {
+                conversation,
+                msg_id,
+                attempt,
+                seq,
+                server_time,
+            }),
+            Err(AppendError::Refused { reason, heads }) => refused(reason, heads, 0),
+            Err(AppendError::Store(error)) => {
+                tracing::warn!(error = %error, "envelope could not be stored");
+                refused(Refusal::Unavailable, Vec::new(), RETRY_AFTER_MS)
+            }
+        };
+        self.send(frame.encode()).await
+    }
+
+    /// Sends a range again that was sent before, at most one page.
+    async fn fetch(&mut self, conversation: ConversationId, from: u64, to: u64) -> Result<(), Option<Close>> {
+        let Some((log, to)) = self.following.sent_part(conversation, to) else {
+            return Ok(());
+        };
+        if from == 0 || from > to {
+            return Ok(());
+        }
+        let device = self.connection.sender.device;
+        let page = self
+            .connection
+            .messaging
+            .page(log, device, from, to)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        for frame in page.frames {
+            self.send(frame).await?;
+        }
+        Ok(())
+    }
+
+    async fn beat(&mut self) -> Result<(), Option<Close>> {
+        if self.connection.socket.silence() > MAX_SILENCE {
+            return Err(Some(Close::HeartbeatTimeout));
+        }
+        self.connection.socket.ping().await
+    }
+
+    /// Writes to the peer, and gives up at once when the connection is to end.
+    async fn send(&mut self, frame: Bytes) -> Result<(), Option<Close>> {
+        let Connection { socket, items, .. } = &mut self.connection;
+        tokio::select! {
+            biased;
+            close = crate::inbox::ended(&items.inbox) => Err(Some(close)),
+            fed = socket.feed(frame) => fed,
+        }
+    }
+
+    /// Tells the peer what became of appends that are already on their way, as far as it still listens.
+    async fn finish_appends(&mut self) {
+        while let Some(answer) = self.appends.next().await {
+            if self.answer(answer).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn unavailable(error: &StoreError) -> Option<Close> {
+    tracing::warn!(error = %error, "connection can't be served");
+    Some(Close::Unavailable)
+}

@@ -1,0 +1,157 @@
+//! What waits for one connection.
+//!
+//! The router never waits for a reader. When the inbox is full it drops the notice and marks the connection lagging;
+//! the connection then reads its logs from where it is, which replaces everything that was dropped.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, mpsc};
+use unhidra_bus::Entry;
+use unhidra_types::{ConversationId, DeviceId, SessionId, UserId};
+use unhidra_wire::{close::Close, frame::ListVersion};
+
+/// Notices that wait for one connection: about a second of a busy channel.
+const CAPACITY: usize = 256;
+
+/// A notice for one connection.
+#[derive(Clone, Debug)]
+pub(crate) enum Item {
+    Entry(Arc<Entry>),
+    Opened(ConversationId),
+    ListChanged(ListVersion),
+}
+
+/// The end that the router holds.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(crate) user: UserId,
+    pub(crate) device: DeviceId,
+    pub(crate) session: SessionId,
+    queue: mpsc::Sender<Item>,
+    lagging: Notify,
+    ending: Notify,
+    end: Mutex<Option<Close>>,
+}
+
+/// The end that the connection reads.
+pub(crate) struct Items {
+    pub(crate) inbox: Arc<Inbox>,
+    queue: mpsc::Receiver<Item>,
+}
+
+/// What a connection is to do next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Item(Item),
+    /// Notices were dropped: read the logs.
+    CatchUp,
+    End(Close),
+}
+
+pub(crate) fn inbox(user: UserId, device: DeviceId, session: SessionId) -> Items {
+    let (sender, queue) = mpsc::channel(CAPACITY);
+    let inbox = Inbox {
+        user,
+        device,
+        session,
+        queue: sender,
+        lagging: Notify::new(),
+        ending: Notify::new(),
+        end: Mutex::new(None),
+    };
+    Items {
+        inbox: Arc::new(inbox),
+        queue,
+    }
+}
+
+impl Inbox {
+    /// Leaves a notice, or marks the connection lagging.
+    pub(crate) fn leave(&self, item: Item) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send(item) {
+            self.lagging.notify_one();
+        }
+    }
+
+    /// Ends the connection; the first reason counts.
+    pub(crate) fn end(&self, close: Close) {
+        self.end
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(close);
+        self.ending.notify_one();
+    }
+}
+
+impl Items {
+    /// Waits for the next thing to do.
+    ///
+    /// # Cancellation safety
+    /// Nothing is lost when the call is dropped.
+    pub(crate) async fn next(&mut self) -> Next {
+        tokio::select! {
+            biased;
+            close = ended(&self.inbox) => Next::End(close),
+            () = self.inbox.lagging.notified() => Next::CatchUp,
+            // The inbox itself holds a sender, so the queue never ends before the connection does.
+            Some(item) = self.queue.recv() => Next::Item(item),
+        }
+    }
+
+    /// A notice that is already there.
+    pub(crate) fn ready(&mut self) -> Option<Item> {
+        self.queue.try_recv().ok()
+    }
+}
+
+/// Waits until the connection is to end.
+pub(crate) async fn ended(inbox: &Inbox) -> Close {
+    loop {
+        let notified = inbox.ending.notified();
+        if let Some(close) = *inbox.end.lock().unwrap_or_else(PoisonError::into_inner) {
+            return close;
+        }
+        notified.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items() -> Items {
+        inbox(
+            UserId::from_bytes([1; 16]),
+            DeviceId::from_bytes([2; 16]),
+            SessionId::from_bytes([3; 16]),
+        )
+    }
+
+    fn opened(number: u8) -> Item {
+        Item::Opened(ConversationId::from_bytes([number; 16]))
+    }
+
+    #[tokio::test]
+    async fn a_full_inbox_drops_and_asks_for_a_catch_up() {
+        let mut items = items();
+        for _ in 0..=CAPACITY {
+            items.inbox.leave(opened(1));
+        }
+        assert!(matches!(items.next().await, Next::CatchUp));
+        let mut waiting = 0;
+        while items.ready().is_some() {
+            waiting += 1;
+        }
+        assert_eq!(waiting, CAPACITY);
+    }
+
+    #[tokio::test]
+    async fn the_end_comes_before_everything_else_and_keeps_its_first_reason() {
+        let mut items = items();
+        items.inbox.leave(opened(1));
+        items.inbox.end(Close::DeviceRevoked);
+        items.inbox.end(Close::GoingAway);
+        assert!(matches!(items.next().await, Next::End(Close::DeviceRevoked)));
+        assert!(matches!(items.next().await, Next::End(Close::DeviceRevoked)));
+    }
+}

@@ -1,0 +1,180 @@
+//! Who is connected, and which logs each connection follows.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use unhidra_bus::{Notice, Notices};
+use unhidra_types::{ConversationId, UserId};
+use unhidra_wire::close::Close;
+
+use crate::inbox::{Inbox, Item};
+
+/// Connections of one device; a further one is refused and never replaces an old one.
+pub const MAX_CONNECTIONS_PER_DEVICE: usize = 4;
+
+/// Why a connection was not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdmissionError {
+    /// The server holds as many connections as configured.
+    #[error("server is full")]
+    Full,
+    /// The device has [`MAX_CONNECTIONS_PER_DEVICE`] connections.
+    #[error("device has {MAX_CONNECTIONS_PER_DEVICE} connections already")]
+    TooManyOfDevice,
+}
+
+/// All connections of this node.
+#[derive(Clone, Debug)]
+pub struct Registry(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    max_connections: usize,
+    state: Mutex<State>,
+}
+
+/// Each map holds at most `max_connections` connections, each of them at most `messaging::MAX_LOGS` logs.
+#[derive(Debug, Default)]
+struct State {
+    connections: usize,
+    by_conversation: HashMap<ConversationId, Vec<Arc<Inbox>>>,
+    by_user: HashMap<UserId, Vec<Arc<Inbox>>>,
+}
+
+impl Registry {
+    /// A registry for at most `max_connections`.
+    #[must_use]
+    pub fn new(max_connections: usize) -> Self {
+        Self(Arc::new(Shared {
+            max_connections,
+            state: Mutex::default(),
+        }))
+    }
+
+    /// Connections now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.lock().connections
+    }
+
+    /// Delivers what the bus says until it is closed.
+    ///
+    /// # Cancellation safety
+    /// Notices that were not delivered are gaps, which connections close from the log.
+    pub async fn deliver(self, mut notices: Notices) {
+        while let Some(batch) = notices.recv().await {
+            let state = self.lock();
+            for notice in batch {
+                state.deliver(notice);
+            }
+        }
+    }
+
+    pub(crate) fn admit(&self, inbox: &Arc<Inbox>) -> Result<(), AdmissionError> {
+        let mut state = self.lock();
+        if state.connections >= self.0.max_connections {
+            return Err(AdmissionError::Full);
+        }
+        let of_user = state.by_user.entry(inbox.user).or_default();
+        if of_user
+            .iter()
+            .filter(|other| other.device == inbox.device)
+            .count()
+            >= MAX_CONNECTIONS_PER_DEVICE
+        {
+            return Err(AdmissionError::TooManyOfDevice);
+        }
+        of_user.push(Arc::clone(inbox));
+        state.connections += 1;
+        Ok(())
+    }
+
+    /// Lets the connection hear of a log that it does not follow yet.
+    pub(crate) fn follow(&self, inbox: &Arc<Inbox>, conversation: ConversationId) {
+        self.lock()
+            .by_conversation
+            .entry(conversation)
+            .or_default()
+            .push(Arc::clone(inbox));
+    }
+
+    pub(crate) fn leave(&self, inbox: &Arc<Inbox>, conversations: impl Iterator<Item = ConversationId>) {
+        let mut state = self.lock();
+        remove(&mut state.by_user, &inbox.user, inbox);
+        for conversation in conversations {
+            remove(&mut state.by_conversation, &conversation, inbox);
+        }
+        state.connections -= 1;
+    }
+
+    /// Ends every connection, for shutdown.
+    pub fn end_all(&self, close: Close) {
+        self.lock()
+            .by_user
+            .values()
+            .flatten()
+            .for_each(|inbox| inbox.end(close));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn deliver(&self, notice: Notice) {
+        match notice {
+            Notice::Entry(entry) => {
+                for inbox in self
+                    .by_conversation
+                    .get(&entry.shared().conversation)
+                    .into_iter()
+                    .flatten()
+                {
+                    inbox.leave(Item::Entry(Arc::clone(&entry)));
+                }
+            }
+            Notice::Opened {
+                conversation,
+                members,
+            } => {
+                for inbox in members
+                    .iter()
+                    .filter_map(|member| self.by_user.get(member))
+                    .flatten()
+                {
+                    inbox.leave(Item::Opened(conversation));
+                }
+            }
+            Notice::ListChanged(head) => {
+                for inbox in self.by_user.get(&head.user).into_iter().flatten() {
+                    inbox.leave(Item::ListChanged(head));
+                }
+            }
+            Notice::SessionEnded(session) => {
+                self.end(|inbox| inbox.session == session, Close::SessionEnded);
+            }
+            Notice::DeviceRevoked(device) => self.end(|inbox| inbox.device == device, Close::DeviceRevoked),
+        }
+    }
+
+    /// Walks all connections: sessions end rarely, and an index for it would cost every connection.
+    fn end(&self, chosen: impl Fn(&Inbox) -> bool, close: Close) {
+        self.by_user
+            .values()
+            .flatten()
+            .filter(|inbox| chosen(inbox))
+            .for_each(|inbox| inbox.end(close));
+    }
+}
+
+fn remove<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Vec<Arc<Inbox>>>, key: &K, inbox: &Arc<Inbox>) {
+    if let Some(list) = map.get_mut(key) {
+        list.retain(|other| !Arc::ptr_eq(other, inbox));
+        if list.is_empty() {
+            map.remove(key);
+        }
+    }
+}

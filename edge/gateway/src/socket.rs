@@ -1,0 +1,103 @@
+//! A WebSocket that only speaks whole frames, and gives up on a peer that does not read.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, timeout};
+use tokio_websockets::{CloseCode, Limits, Message, ServerBuilder, WebSocketStream};
+use unhidra_types::limits::MAX_FRAME_BYTES;
+use unhidra_wire::close::Close;
+
+/// How long a write may wait for a peer that does not read.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the closing handshake may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(crate) struct Socket {
+    stream: WebSocketStream<TokioIo<Upgraded>>,
+    last_heard: Instant,
+}
+
+impl Socket {
+    pub(crate) fn new(upgraded: Upgraded) -> Self {
+        let limits = Limits::default().max_payload_len(Some(MAX_FRAME_BYTES));
+        let stream = ServerBuilder::new().limits(limits).serve(TokioIo::new(upgraded));
+        Self {
+            stream,
+            last_heard: Instant::now(),
+        }
+    }
+
+    /// How long the peer has been silent.
+    pub(crate) fn silence(&self) -> Duration {
+        self.last_heard.elapsed()
+    }
+
+    /// The next frame; `Err(None)` when the peer is gone.
+    ///
+    /// # Cancellation safety
+    /// Nothing is lost when the call is dropped.
+    pub(crate) async fn receive(&mut self) -> Result<Bytes, Option<Close>> {
+        loop {
+            let message = match self.stream.next().await {
+                Some(Ok(message)) => message,
+                Some(Err(
+                    tokio_websockets::Error::PayloadTooLong { .. } | tokio_websockets::Error::Protocol(_),
+                )) => {
+                    return Err(Some(Close::Malformed));
+                }
+                Some(Err(_)) | None => return Err(None),
+            };
+            self.last_heard = Instant::now();
+            if message.is_binary() {
+                return Ok(message.into_payload().into());
+            }
+            if message.is_text() {
+                return Err(Some(Close::Malformed));
+            }
+        }
+    }
+
+    /// Queues a frame; it may wait in a small buffer until [`Socket::flush`].
+    pub(crate) async fn feed(&mut self, frame: Bytes) -> Result<(), Option<Close>> {
+        within(self.stream.feed(Message::binary(frame))).await
+    }
+
+    /// Sends what is queued.
+    pub(crate) async fn flush(&mut self) -> Result<(), Option<Close>> {
+        within(self.stream.flush()).await
+    }
+
+    /// Asks the peer for a sign of life.
+    pub(crate) async fn ping(&mut self) -> Result<(), Option<Close>> {
+        within(self.stream.send(Message::ping(Bytes::new()))).await
+    }
+
+    /// Says why, and closes.
+    pub(crate) async fn close(mut self, close: Close) {
+        let code = CloseCode::try_from(close.code()).unwrap_or(CloseCode::INTERNAL_SERVER_ERROR);
+        let closing = async {
+            self.stream
+                .send(Message::close(Some(code), close.reason()))
+                .await?;
+            while self.stream.next().await.is_some_and(|message| message.is_ok()) {}
+            Ok::<_, tokio_websockets::Error>(())
+        };
+        if timeout(CLOSE_TIMEOUT, closing).await.is_err() {
+            tracing::debug!("peer did not finish the closing handshake");
+        }
+    }
+}
+
+async fn within(
+    write: impl Future<Output = Result<(), tokio_websockets::Error>>,
+) -> Result<(), Option<Close>> {
+    match timeout(WRITE_TIMEOUT, write).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(None),
+        Err(_) => Err(Some(Close::SlowReader)),
+    }
+}
