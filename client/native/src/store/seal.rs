@@ -1,0 +1,91 @@
+//! How one record is sealed.
+//!
+//! `salt(32, random) | AEAD(key, nonce, aad table(1) | key, value)` with
+//! `key(32) | nonce(12) = HKDF(salt, store key, L("UNH1/store"), 44)`: every write has a key and a nonce of its own, so
+//! neither the number of writes nor a store that was set back ever brings two values under one pair.
+
+use getrandom::{SysRng, rand_core::TryRng as _};
+use unhidra_chain::label;
+use unhidra_client::store::{StoreError, Table};
+use unhidra_crypto::{
+    aead::{self, NONCE_BYTES, TAG_BYTES},
+    kdf::hkdf,
+};
+use unhidra_types::Secret;
+
+const SALT_BYTES: usize = 32;
+/// Bytes that sealing adds to a record.
+pub const SEALING_BYTES: usize = SALT_BYTES + TAG_BYTES;
+
+/// The key that every record of one store is sealed under.
+pub(super) struct StoreKey(Secret<32>);
+
+impl StoreKey {
+    pub(super) const fn new(bytes: Secret<32>) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn draw() -> Result<Self, getrandom::Error> {
+        random().map(|bytes| Self(Secret::new(bytes)))
+    }
+
+    pub(super) const fn as_bytes(&self) -> &[u8; 32] {
+        self.0.expose()
+    }
+
+    pub(super) fn seal(&self, table: Table, key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let salt: [u8; SALT_BYTES] = random().map_err(|error| StoreError::Backend(Box::new(error)))?;
+        let (aead, nonce) = self.derive(&salt);
+        let sealed = aead
+            .seal(&nonce, &aad(table, key), value)
+            .map_err(|error| StoreError::Backend(Box::new(error)))?;
+        let mut record = Vec::with_capacity(SALT_BYTES + sealed.len());
+        record.extend(salt);
+        record.extend(sealed);
+        Ok(record)
+    }
+
+    pub(super) fn open(&self, table: Table, key: &[u8], record: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let (salt, sealed) = record.split_first_chunk().ok_or(StoreError::Damaged(table))?;
+        let (aead, nonce) = self.derive(salt);
+        aead.open(&nonce, &aad(table, key), sealed)
+            .map_err(|_forged| StoreError::Damaged(table))
+    }
+
+    fn derive(&self, salt: &[u8; SALT_BYTES]) -> (aead::Key, [u8; NONCE_BYTES]) {
+        derive(&self.0, salt, label!("UNH1/store"))
+    }
+}
+
+/// A key and nonce for one sealing.
+pub(super) fn derive(
+    secret: &Secret<32>,
+    salt: &[u8; SALT_BYTES],
+    label: &[u8],
+) -> (aead::Key, [u8; NONCE_BYTES]) {
+    let okm = hkdf::<44>(salt, &[secret.expose()], &[label]);
+    let (key, nonce) = split(okm.expose());
+    (aead::Key::new(key), nonce)
+}
+
+fn split(okm: &[u8; 44]) -> (Secret<32>, [u8; NONCE_BYTES]) {
+    let mut key = [0; 32];
+    let mut nonce = [0; NONCE_BYTES];
+    key.copy_from_slice(&okm[..32]);
+    nonce.copy_from_slice(&okm[32..]);
+    (Secret::new(key), nonce)
+}
+
+/// Random bytes of the operating system.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    SysRng.try_fill_bytes(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn aad(table: Table, key: &[u8]) -> Vec<u8> {
+    let mut aad = Vec::with_capacity(1 + key.len());
+    aad.push(table.number());
+    aad.extend(key);
+    aad
+}
