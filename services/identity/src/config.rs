@@ -1,6 +1,6 @@
 //! The identity section of the configuration.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use serde::Deserialize;
 use unhidra_runtime::{ByteSize, unit};
@@ -13,6 +13,8 @@ const FLOOR_ITERATIONS: u32 = 2;
 /// Accounts, passwords and sessions.
 #[derive(Clone, Debug, confique::Config)]
 pub struct IdentityConfig {
+    /// Address of this server as its users type it, such as `https://chat.example.org`; devices sign it and tokens name it. Without one, `http://` and the address that the server listens on.
+    pub issuer: Option<String>,
     /// `standard` uses the three values below; `cheap` is for development and refused unless only this machine can connect.
     #[config(default = "standard")]
     pub password_hashing: PasswordHashing,
@@ -75,6 +77,25 @@ pub enum ConfigError {
 }
 
 impl IdentityConfig {
+    /// The names under which devices may know a server that listens on `listen`; the first one is its issuer.
+    #[must_use]
+    pub fn origins(&self, listen: SocketAddr) -> Vec<String> {
+        let port = if listen.port() == 80 {
+            String::new()
+        } else {
+            format!(":{}", listen.port())
+        };
+        let by_address = match listen {
+            SocketAddr::V4(address) => format!("http://{}{port}", address.ip()),
+            SocketAddr::V6(address) => format!("http://[{}]{port}", address.ip()),
+        };
+        let mut origins: Vec<_> = self.issuer.iter().cloned().chain([by_address]).collect();
+        if listen.ip().is_loopback() {
+            origins.extend(["127.0.0.1", "[::1]", "localhost"].map(|host| format!("http://{host}{port}")));
+        }
+        origins
+    }
+
     /// Checks what no single key can show.
     ///
     /// # Errors
@@ -145,6 +166,15 @@ mod tests {
             );
             assert_eq!(config.validate(Exposure::Loopback), Ok(()), "{key}");
         }
+    }
+
+    #[test]
+    fn a_local_server_is_known_by_every_name_of_this_machine() {
+        let origins = load("max_devices", "1").origins("127.0.0.1:9000".parse().unwrap());
+        assert_eq!(origins.first().map(String::as_str), Some("http://127.0.0.1:9000"));
+        assert!(origins.contains(&"http://localhost:9000".to_owned()));
+        let origins = load("issuer", "https://chat.example").origins("10.0.0.1:80".parse().unwrap());
+        assert_eq!(origins, ["https://chat.example", "http://10.0.0.1"]);
     }
 
     #[test]

@@ -251,9 +251,7 @@ fn verify(
     };
     let length = u32::try_from(known.len()).unwrap_or(u32::MAX);
     if length != body.expected {
-        return Err(ExtendError::Conflict(
-            chain.as_ref().map(head_of_chain),
-        ));
+        return Err(ExtendError::Conflict(chain.as_ref().map(head_of_chain)));
     }
     check_form(&body)?;
     let mut changes = Vec::new();

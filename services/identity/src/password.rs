@@ -165,6 +165,7 @@ mod tests {
 
     fn config(memory: ByteSize) -> IdentityConfig {
         IdentityConfig {
+            issuer: None,
             password_hashing: PasswordHashing::Standard,
             password_memory: memory,
             password_iterations: 1,

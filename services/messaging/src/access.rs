@@ -5,7 +5,9 @@ use unhidra_store::{
     Snapshot, StoreError,
     conversation::{Conversation, Kind},
 };
-use unhidra_types::{DeviceId, OrgId, Role, SessionId, UserId};
+use unhidra_types::{ConversationId, DeviceId, OrgId, Role, SessionId, UserId};
+
+use crate::Messaging;
 
 /// A device with a live session: the only kind of principal that reads or writes a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,25 @@ impl Sender {
             org,
             role,
         }
+    }
+}
+
+impl Messaging {
+    /// The facts about a conversation, as `user` stands to it. One that does not exist is in nobody's organisation.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn facts(&self, conversation: ConversationId, user: UserId) -> Result<Resource, StoreError> {
+        self.store
+            .read(move |db| match db.conversation(conversation)? {
+                Some(found) => resource(db, &found, user),
+                None => Ok(Resource::Conversation {
+                    org: OrgId::from_bytes([0; 16]),
+                    kind: ConversationKind::Group,
+                    membership: Membership::Outsider,
+                }),
+            })
+            .await
     }
 }
 

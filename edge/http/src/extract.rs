@@ -1,0 +1,86 @@
+//! Bodies, path segments and queries as typed values, or a [`Failure`].
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
+};
+use http::{header, request::Parts};
+use serde::de::DeserializeOwned;
+use unhidra_identity::Caller;
+
+use crate::failure::Failure;
+
+/// A JSON body.
+pub(crate) struct Body<T>(pub(crate) T);
+
+/// The variable segments of the path.
+pub(crate) struct Path<T>(pub(crate) T);
+
+/// The query.
+pub(crate) struct Query<T>(pub(crate) T);
+
+/// Who asks; put there by [`authorise`](crate::authorise).
+pub(crate) struct By(pub(crate) Caller);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let content_type = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        // A form of a foreign web page can't send this type.
+        if !content_type.is_some_and(|value| value.trim_start().starts_with("application/json")) {
+            return Err(Failure::malformed("send a body of the type application/json"));
+        }
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| match rejection {
+                BytesRejection::FailedToBufferBody(_)
+                    if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE =>
+                {
+                    Failure::too_large()
+                }
+                _ => Failure::malformed("the body could not be read"),
+            })?;
+        let parsed = serde_json::from_slice(&bytes);
+        parsed
+            .map(Self)
+            .map_err(|_| Failure::malformed("the body does not have the documented form"))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path(value)| Self(value))
+            .map_err(|_| Failure::not_found())
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        query
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|_| Failure::malformed("the query does not have the documented form"))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for By {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        parts
+            .extensions
+            .get::<Caller>()
+            .copied()
+            .map(Self)
+            .ok_or_else(Failure::no_context)
+    }
+}

@@ -1,0 +1,326 @@
+//! The one way to say no: a problem document (RFC 9457) with a code for programs and a request id for people.
+//!
+//! A handler returns a [`Failure`]; [`observe`](crate::observe) knows the request id, logs the cause once and writes the
+//! document. The cause never leaves the server.
+
+use std::{error::Error, sync::Arc};
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use unhidra_identity::{
+    account::AccountError, device_chain::ExtendError, invitation::InviteError, link::LinkError,
+    login::LoginError, prekey::PrekeyError, session::SessionError,
+};
+use unhidra_keys::KeyError;
+use unhidra_messaging::{append::AppendError, conversation::OpenError};
+use unhidra_policy::Denial;
+use unhidra_runtime::{Overloaded, RequestId};
+use unhidra_store::StoreError;
+use unhidra_wire::{
+    frame::Refusal,
+    rest::{ChainHead, Problem, ProblemCode},
+};
+
+/// Seconds after which an overloaded server may be asked again.
+const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// Why a request was not done.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    code: ProblemCode,
+    title: &'static str,
+    head: Option<ChainHead>,
+    /// For the log only.
+    pub(crate) cause: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl Failure {
+    const fn new(code: ProblemCode, title: &'static str) -> Self {
+        Self {
+            code,
+            title,
+            head: None,
+            cause: None,
+        }
+    }
+
+    pub(crate) const fn malformed(title: &'static str) -> Self {
+        Self::new(ProblemCode::Malformed, title)
+    }
+
+    pub(crate) const fn too_large() -> Self {
+        Self::new(ProblemCode::TooLarge, "the request body is too large")
+    }
+
+    pub(crate) const fn not_found() -> Self {
+        Self::new(ProblemCode::NotFound, "no such thing, or not for you")
+    }
+
+    pub(crate) const fn unavailable() -> Self {
+        Self::new(
+            ProblemCode::Unavailable,
+            "the server can't do this now, try again later",
+        )
+    }
+
+    /// A route was served outside of [`observe`](crate::observe): a mistake in this crate.
+    pub(crate) const fn no_context() -> Self {
+        Self::new(ProblemCode::Internal, INTERNAL)
+    }
+
+    const fn unauthenticated() -> Self {
+        Self::new(ProblemCode::Unauthenticated, "valid credentials are needed")
+    }
+
+    fn internal(cause: impl Error + Send + Sync + 'static) -> Self {
+        Self {
+            cause: Some(Arc::new(cause)),
+            ..Self::no_context()
+        }
+    }
+
+    fn overloaded(cause: impl Error + Send + Sync + 'static) -> Self {
+        Self {
+            cause: Some(Arc::new(cause)),
+            ..Self::unavailable()
+        }
+    }
+
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self.code {
+            ProblemCode::Malformed
+            | ProblemCode::PasswordUnsuitable
+            | ProblemCode::ChainRefused
+            | ProblemCode::PrekeysRefused => StatusCode::BAD_REQUEST,
+            ProblemCode::Unauthenticated => StatusCode::UNAUTHORIZED,
+            ProblemCode::Forbidden | ProblemCode::InvitationRefused => StatusCode::FORBIDDEN,
+            ProblemCode::NotFound => StatusCode::NOT_FOUND,
+            ProblemCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            ProblemCode::UsernameTaken
+            | ProblemCode::ChainConflict
+            | ProblemCode::Conflict
+            | ProblemCode::TooMany => StatusCode::CONFLICT,
+            ProblemCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ProblemCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            ProblemCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The document, with the headers that belong to it.
+    pub(crate) fn answer(&self, request: RequestId) -> Response {
+        let code = serde_json::to_value(self.code).unwrap_or_default();
+        let problem = Problem {
+            kind: format!("urn:unhidra:problem:{}", code.as_str().unwrap_or("internal")),
+            title: self.title.to_owned(),
+            status: self.status().as_u16(),
+            code: self.code,
+            request_id: request.to_string(),
+            head: self.head,
+        };
+        let mut response = (self.status(), axum::Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if self.code == ProblemCode::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if matches!(self.code, ProblemCode::Unavailable | ProblemCode::RateLimited) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+}
+
+/// Carries the failure to [`observe`](crate::observe), which writes the answer.
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+pub(crate) async fn no_such_path() -> Failure {
+    Failure::not_found()
+}
+
+pub(crate) async fn no_such_method() -> Failure {
+    Failure::new(
+        ProblemCode::MethodNotAllowed,
+        "this path does not have this method",
+    )
+}
+
+const INTERNAL: &str = "the server failed; its log has the cause under the request id";
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Overloaded | StoreError::Closed | StoreError::DiskFull => Self::overloaded(error),
+            other => Self::internal(other),
+        }
+    }
+}
+
+impl From<Overloaded> for Failure {
+    fn from(error: Overloaded) -> Self {
+        Self::overloaded(error)
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<Denial> for Failure {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Unauthenticated => Self::unauthenticated(),
+            Denial::Forbidden => Self::new(ProblemCode::Forbidden, "these credentials do not allow this"),
+            Denial::NotFound => Self::not_found(),
+        }
+    }
+}
+
+impl From<AccountError> for Failure {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::InvitationRefused => Self::new(
+                ProblemCode::InvitationRefused,
+                "the invitation is unknown, used or expired",
+            ),
+            AccountError::UsernameTaken => Self::new(ProblemCode::UsernameTaken, "the name is taken"),
+            AccountError::PasswordUnsuitable => {
+                Self::new(ProblemCode::PasswordUnsuitable, "a password has 10 to 1024 bytes")
+            }
+            AccountError::Overloaded(error) => error.into(),
+            AccountError::Keys(error) => error.into(),
+            AccountError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LoginError> for Failure {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Refused => Self::unauthenticated(),
+            LoginError::Overloaded(error) => error.into(),
+            LoginError::Keys(error) => error.into(),
+            LoginError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Refused => Self::unauthenticated(),
+            SessionError::Keys(error) => error.into(),
+            SessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ExtendError> for Failure {
+    fn from(error: ExtendError) -> Self {
+        match error {
+            ExtendError::Conflict(head) => Self {
+                head,
+                ..Self::new(
+                    ProblemCode::ChainConflict,
+                    "the chain has other records than you think",
+                )
+            },
+            ExtendError::Malformed => {
+                Self::malformed("records, proofs or names do not have the documented form")
+            }
+            ExtendError::TooMany => Self::new(ProblemCode::TooMany, "too many devices or records"),
+            ExtendError::Overloaded(error) => error.into(),
+            ExtendError::Store(error) => error.into(),
+            refused @ (ExtendError::Chain(_)
+            | ExtendError::OtherUser
+            | ExtendError::Unproved(_)
+            | ExtendError::DeviceTaken(_)
+            | ExtendError::Recovery) => Self {
+                cause: Some(Arc::new(refused)),
+                ..Self::new(
+                    ProblemCode::ChainRefused,
+                    "a record, proof or recovery wrap does not hold",
+                )
+            },
+        }
+    }
+}
+
+impl From<PrekeyError> for Failure {
+    fn from(error: PrekeyError) -> Self {
+        match error {
+            PrekeyError::Refused => Self::new(
+                ProblemCode::PrekeysRefused,
+                "a prekey, its signature or its date does not hold, or the generation is lower",
+            ),
+            PrekeyError::TooMany => Self::new(ProblemCode::TooMany, "too many keys or devices"),
+            PrekeyError::Overloaded(error) => error.into(),
+            PrekeyError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LinkError> for Failure {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::NotFound => Self::not_found(),
+            LinkError::Malformed => Self::malformed("a message of the linking channel has 1 to 1024 bytes"),
+            LinkError::TooMany => Self::new(ProblemCode::TooMany, "too many messages or linking channels"),
+            LinkError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<InviteError> for Failure {
+    fn from(error: InviteError) -> Self {
+        match error {
+            InviteError::Lifetime => {
+                Self::malformed("an invitation lives between one second and thirty days")
+            }
+            InviteError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::UnknownUser => Self::not_found(),
+            OpenError::TooManyMembers => Self::new(ProblemCode::TooMany, "too many members"),
+            OpenError::WithSelf => Self::malformed("a direct conversation has two users"),
+            OpenError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AppendError> for Failure {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Refused {
+                reason: Refusal::NotFound,
+                ..
+            } => Self::not_found(),
+            AppendError::Refused {
+                reason: Refusal::RateLimited,
+                ..
+            } => Self::new(ProblemCode::RateLimited, "too many messages, try again later"),
+            AppendError::Refused {
+                reason: Refusal::Unavailable,
+                ..
+            } => Self::unavailable(),
+            AppendError::Refused { .. } => Self::malformed("the entry breaks a rule of its conversation"),
+            AppendError::Store(error) => error.into(),
+        }
+    }
+}

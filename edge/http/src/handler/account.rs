@@ -1,0 +1,20 @@
+//! Accounts.
+
+use axum::{Json, extract::State};
+use http::StatusCode;
+use unhidra_identity::Identity;
+use unhidra_wire::rest::{Enrolment, OpenAccount};
+
+use crate::{
+    extract::{Body, By},
+    failure::Failure,
+};
+
+pub(crate) async fn open(
+    State(identity): State<Identity>,
+    By(caller): By,
+    Body(body): Body<OpenAccount>,
+) -> Result<(StatusCode, Json<Enrolment>), Failure> {
+    let enrolment = identity.open_account(&caller, body).await?;
+    Ok((StatusCode::CREATED, Json(enrolment)))
+}

@@ -1,0 +1,97 @@
+//! Conversations and the logs of groups.
+
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use unhidra_messaging::{Messaging, access::Sender};
+use unhidra_types::{ConversationId, limits::MAX_FRAME_BYTES};
+use unhidra_wire::{
+    base64::Base64,
+    frame::Append,
+    rest::{AppendEntry, AppendedEntry, Conversation, Conversations, Entries, OpenConversation},
+};
+
+use super::{Answer, found};
+use crate::{
+    extract::{Body, By, Path, Query},
+    failure::Failure,
+};
+
+/// The largest body of an entry: with what a frame adds it still fits a WebSocket message.
+const MAX_ENTRY_BYTES: usize = MAX_FRAME_BYTES - 1_024;
+/// Entries in one page unless the caller wants fewer.
+const PAGE_ENTRIES: u64 = 256;
+
+/// Where a page of the list begins.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AfterConversation {
+    after: Option<ConversationId>,
+}
+
+/// Where a page of a log begins, and how long it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EntryPage {
+    #[serde(default)]
+    after: u64,
+    limit: Option<u64>,
+}
+
+pub(crate) async fn open(
+    State(messaging): State<Messaging>,
+    By(caller): By,
+    Body(body): Body<OpenConversation>,
+) -> Answer<Conversation> {
+    let sender = Sender::of(&caller.principal).ok_or_else(Failure::not_found)?;
+    Ok(Json(messaging.open(sender, body, &caller.context).await?))
+}
+
+pub(crate) async fn list(
+    State(messaging): State<Messaging>,
+    By(caller): By,
+    Query(page): Query<AfterConversation>,
+) -> Answer<Conversations> {
+    let user = caller.user().ok_or_else(Failure::not_found)?;
+    let after = page.after.unwrap_or(ConversationId::CONTROL);
+    Ok(Json(messaging.conversations(user, after).await?))
+}
+
+pub(crate) async fn append(
+    State(messaging): State<Messaging>,
+    By(caller): By,
+    Path(conversation): Path<ConversationId>,
+    Body(AppendEntry {
+        msg_id,
+        body: Base64(body),
+    }): Body<AppendEntry>,
+) -> Answer<AppendedEntry> {
+    let sender = Sender::of(&caller.principal).ok_or_else(Failure::not_found)?;
+    if body.len() > MAX_ENTRY_BYTES {
+        return Err(Failure::too_large());
+    }
+    let append = Append {
+        conversation,
+        msg_id,
+        attempt: 0,
+        dest: None,
+        list_versions: Vec::new(),
+        body: body.into(),
+        capsules: Vec::new(),
+    };
+    let place = messaging.append(sender, append, caller.context.now).await?;
+    Ok(Json(AppendedEntry {
+        seq: place.seq,
+        server_time: place.server_time,
+    }))
+}
+
+pub(crate) async fn entries(
+    State(messaging): State<Messaging>,
+    By(caller): By,
+    Path(conversation): Path<ConversationId>,
+    Query(page): Query<EntryPage>,
+) -> Answer<Entries> {
+    let user = caller.user().ok_or_else(Failure::not_found)?;
+    let limit = page.limit.unwrap_or(PAGE_ENTRIES);
+    found(messaging.history(user, conversation, page.after, limit).await?)
+}

@@ -1,0 +1,34 @@
+//! The caller's devices and their prekeys.
+
+use axum::{Json, extract::State};
+use unhidra_identity::Identity;
+use unhidra_types::DeviceId;
+use unhidra_wire::rest::{Devices, Stock, UploadPrekeys};
+
+use super::Answer;
+use crate::{
+    extract::{Body, By, Path},
+    failure::Failure,
+};
+
+pub(crate) async fn list(State(identity): State<Identity>, By(caller): By) -> Answer<Devices> {
+    let user = caller.user().ok_or_else(Failure::not_found)?;
+    Ok(Json(identity.devices(user).await?))
+}
+
+pub(crate) async fn upload_prekeys(
+    State(identity): State<Identity>,
+    By(caller): By,
+    Path(device): Path<DeviceId>,
+    Body(body): Body<UploadPrekeys>,
+) -> Answer<Stock> {
+    Ok(Json(identity.upload_prekeys(&caller, device, body).await?))
+}
+
+pub(crate) async fn stock(
+    State(identity): State<Identity>,
+    By(caller): By,
+    Path(device): Path<DeviceId>,
+) -> Answer<Stock> {
+    Ok(Json(identity.prekey_stock(device, caller.context.now).await?))
+}
