@@ -5,7 +5,7 @@
 //!
 //! - [`endpoint`]: every route with its action and resource   - [`authorise`]: the one place where a request is decided
 //! - [`failure`]: the one way to say no                        - [`observe`]: time, request id, bounds and the log
-//! - [`extract`]: bodies and path segments, or a problem
+//! - [`extract`]: bodies and path segments, or a problem    - [`listener`]: the accept loop and its drain
 //!
 //! Invariants: a route without an action can't be written; a bearer token is read from the `Authorization` header alone
 //! and is never logged; every refusal has the same shape.
@@ -16,6 +16,7 @@ mod endpoint;
 mod extract;
 mod failure;
 mod handler;
+pub mod listener;
 mod observe;
 
 use axum::{Router, extract::DefaultBodyLimit, extract::FromRef, middleware};
