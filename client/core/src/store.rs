@@ -218,7 +218,7 @@ tables! {
     Sessions = 6, "sessions";
     /// Ephemeral keys of first messages that were accepted. By their hash.
     SeenKeys = 7, "seen keys";
-    /// Conversations: counters and cursor. By conversation.
+    /// Conversations: who is in them, and counters. By conversation.
     Conversations = 8, "conversations";
     /// The last `cseq` of each sending device. By conversation and device.
     Counters = 9, "counters";
@@ -228,7 +228,7 @@ tables! {
     Dedupe = 11, "dedupe";
     /// Messages in the order in which this device learnt of them. By a running number.
     Journal = 12, "journal";
-    /// Entries that can't be opened or understood yet. By conversation and seq.
+    /// Entries that can't be opened or understood yet. By a running number.
     Waiting = 13, "waiting";
     /// Messages of others that no receipt names yet. By conversation and seq.
     Unreceipted = 14, "unreceipted";
@@ -236,16 +236,18 @@ tables! {
     Delivered = 15, "delivered";
     /// Own messages with the exact bytes that leave. By a running number.
     Outbox = 16, "outbox";
-    /// What is still to be done for entries of the outbox. By the same number.
+    /// What is still to be done for entries of the outbox. By state and the same number.
     Queue = 17, "queue";
-    /// Entries of the outbox. By conversation and message.
+    /// Entries of the outbox. By message, conversation and attempt.
     OutboxIndex = 18, "outbox index";
-    /// Devices without a usable bundle. By device.
-    Owed = 19, "owed";
+    /// What is known of other devices besides their sessions. By device.
+    PeerDevices = 19, "peer devices";
     /// Security events, the newest 1,000. By a running number.
     SecurityEvents = 20, "security events";
     /// Running numbers and counts. By name.
     Numbers = 21, "numbers";
+    /// How far each log is processed. By conversation.
+    Cursors = 22, "cursors";
 }
 
 #[cfg(test)]

@@ -1,0 +1,498 @@
+//! The device: every use case as one step, which loads, changes and persists before it asks for anything.
+//!
+//! The driver's loop: frames in ([`Device::receive`]), needs answered, [`Effects`] out; [`Device::outgoing`] hands out
+//! what is to be sent, as long as it is not answered. After a crash the loop starts over and nothing is lost or doubled.
+
+mod linking;
+mod reading;
+
+use unhidra_chain::{Chain, DeviceKind, direct::direct_conversation};
+use unhidra_crypto::CryptoRng;
+use unhidra_types::{DeviceId, MsgId, Timestamp, UserId};
+use unhidra_wire::{
+    content::Content,
+    frame::{Append, ServerFrame, Welcome},
+    rest,
+};
+
+pub use self::reading::{Progress, Progression, StoredConversation};
+use crate::{
+    effects::{Effects, Need, Notice, OutboxChange},
+    identity::{Identity, NewIdentity},
+    inbox::{Inboxes, Item},
+    outbox::{Entry, EntryNumber, Queued, State},
+    peer::{Peer, StoredChain},
+    record::Record as _,
+    send::{Plans, SubmitError},
+    step::{ChainCache, Step},
+    store::{KeyRange, Order, Store, StoreError, Table},
+};
+
+/// One device of one user, on its store.
+pub struct Device<S> {
+    store: S,
+    me: Identity,
+    chains: ChainCache,
+    inboxes: Inboxes,
+}
+
+/// What a store holds.
+pub enum Opened<S> {
+    /// A device.
+    Device(Box<Device<S>>),
+    /// Nothing yet.
+    Empty(S),
+}
+
+/// Where the id of a message comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageKey<'a> {
+    /// Nowhere: each message is a new one.
+    Random,
+    /// Its place in a batch: feeding the batch again sends nothing twice.
+    Batch {
+        /// The batch.
+        name: &'a str,
+        /// The place.
+        line: u64,
+    },
+}
+
+/// Messages that the outbox took.
+#[derive(Debug)]
+pub struct Submitted {
+    /// Their ids, in the order given.
+    pub ids: Vec<MsgId>,
+    /// How many of them were not there already.
+    pub new: usize,
+    /// What to do now.
+    pub effects: Effects,
+}
+
+impl<S: Store> Device<S> {
+    /// Opens the device that a store holds, if there is one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn open(mut store: S) -> Result<Opened<S>, StoreError> {
+        let me: Option<Identity> = store.transaction(|tx| Identity::load_own(tx))?;
+        Ok(match me {
+            Some(me) => Opened::Device(Box::new(Self::with(store, me))),
+            None => Opened::Empty(store),
+        })
+    }
+
+    /// Makes the keys of a device that no chain names yet.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn create(
+        mut store: S,
+        user: UserId,
+        device: DeviceId,
+        kind: DeviceKind,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Self, StoreError> {
+        let me = Identity::draw(user, device, kind, rng);
+        store.transaction(|tx| me.save_own(tx))?;
+        Ok(Self::with(store, me))
+    }
+
+    fn with(store: S, me: Identity) -> Self {
+        Self {
+            store,
+            me,
+            chains: ChainCache::default(),
+            inboxes: Inboxes::default(),
+        }
+    }
+
+    /// Makes the user's identity on this device, the user's first. Until the server has taken the records, calling
+    /// it again makes another one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn found_identity(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<NewIdentity, StoreError> {
+        let founded = self.me.found(now, rng);
+        let me = &self.me;
+        self.store.transaction(|tx| {
+            let chain =
+                Chain::verify(&founded.records).map_err(|_| StoreError::Damaged(StoredChain::TABLE))?;
+            let mut peer = Peer::pinned(*chain.uik().as_bytes());
+            peer.head = Some(chain.head());
+            StoredChain::put(tx, &chain)?;
+            peer.save(tx, me.user.as_bytes())?;
+            me.save_own(tx)
+        })?;
+        Ok(founded)
+    }
+
+    /// The user.
+    #[must_use]
+    pub const fn user(&self) -> UserId {
+        self.me.user
+    }
+
+    /// The device.
+    #[must_use]
+    pub const fn id(&self) -> DeviceId {
+        self.me.device
+    }
+
+    /// Whether it holds the user identity key.
+    #[must_use]
+    pub const fn can_certify(&self) -> bool {
+        self.me.certify.is_some()
+    }
+
+    /// Its own proof of possession, uploaded with its first certificate.
+    #[must_use]
+    pub fn proof(&self) -> [u8; 64] {
+        self.me.prove()
+    }
+
+    /// Answers a login challenge made of `token`, for the server that is known as `origin`.
+    #[must_use]
+    pub fn sign_login(&self, origin: &str, token: &str) -> [u8; 64] {
+        self.me.sign_login(origin, token)
+    }
+
+    /// The store, for what its driver keeps there ([`Table::Profile`]).
+    pub const fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// Gives the store back.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// Takes messages for `peer` into the outbox, as many as one transaction is to hold.
+    ///
+    /// # Errors
+    /// [`SubmitError::Content`] for a message that breaks a bound: none of them is taken then.
+    pub fn submit(
+        &mut self,
+        peer: UserId,
+        messages: &[(MessageKey<'_>, Content)],
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Submitted, SubmitError> {
+        if peer == self.me.user {
+            return Err(SubmitError::ToOneself);
+        }
+        let conversation = direct_conversation(self.me.user, peer);
+        self.step(now, rng, |step, _| {
+            let mut plans = Plans::default();
+            let mut ids = Vec::with_capacity(messages.len());
+            let mut new = 0;
+            for (key, content) in messages {
+                let msg_id = match key {
+                    MessageKey::Random => {
+                        let mut id = [0; 16];
+                        step.rng.fill_bytes(&mut id);
+                        MsgId::from_bytes(id)
+                    }
+                    MessageKey::Batch { name, line } => step.me.batch_id(conversation, name, *line),
+                };
+                let content = content.encode()?;
+                new += usize::from(step.submit(&mut plans, conversation, peer, msg_id, content)?);
+                ids.push(msg_id);
+            }
+            Ok((ids, new))
+        })
+        .map(|((ids, new), effects)| Submitted { ids, new, effects })
+    }
+
+    /// Goes on with what waits: drafts, stale entries, owed devices, receipts.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn advance(&mut self, now: Timestamp, rng: &mut dyn CryptoRng) -> Result<Effects, StoreError> {
+        self.effects(now, rng, |step, _| {
+            step.advance()?;
+            step.write_receipts(&mut Plans::default())
+        })
+    }
+
+    /// Processes frames of one connection, in order, in one transaction.
+    ///
+    /// # Errors
+    /// See [`StoreError`]: nothing was processed then; connect again.
+    pub fn receive(
+        &mut self,
+        frames: Vec<ServerFrame>,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Effects, StoreError> {
+        self.effects(now, rng, |step, inboxes| {
+            for frame in frames {
+                take_frame(step, inboxes, frame)?;
+            }
+            inboxes.acknowledge(step)?;
+            step.write_receipts(&mut Plans::default())
+        })
+    }
+
+    /// To be called when nothing has arrived for a few seconds: asks again for what should have, and goes on with what
+    /// waits for its time.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn idle(&mut self, now: Timestamp, rng: &mut dyn CryptoRng) -> Result<Effects, StoreError> {
+        self.effects(now, rng, |step, inboxes| {
+            inboxes.ask_again(step)?;
+            step.advance()
+        })
+    }
+
+    /// Forgets what the last connection had begun to deliver.
+    pub fn disconnected(&mut self) {
+        self.inboxes.clear();
+    }
+
+    /// Answers [`Need::Chain`] with `GET /v1/users/{user}/chain?from=from`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn learn_chain(
+        &mut self,
+        user: UserId,
+        from: u32,
+        answer: &rest::ChainRecords,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Effects, StoreError> {
+        self.effects(now, rng, |step, inboxes| {
+            step.learn(user, from, answer)?;
+            inboxes.resume(step, user)?;
+            inboxes.acknowledge(step)?;
+            step.advance()
+        })
+    }
+
+    /// Answers [`Need::Bundles`] with `POST /v1/users/{user}/bundles`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn bundles_taken(
+        &mut self,
+        user: UserId,
+        devices: &[DeviceId],
+        answer: &rest::Bundles,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Effects, StoreError> {
+        self.effects(now, rng, |step, _| {
+            step.begin_sessions(user, devices, answer)?;
+            step.advance()
+        })
+    }
+
+    /// Answers [`Need::Conversation`] with `POST /v1/conversations`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn conversation_opened(
+        &mut self,
+        peer: UserId,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Effects, StoreError> {
+        let conversation = direct_conversation(self.me.user, peer);
+        self.effects(now, rng, |step, _| {
+            step.conversation_with(conversation, peer)?.on_server = true;
+            step.advance()
+        })
+    }
+
+    /// Answers [`Need::Stock`] with `GET /v1/devices/{device}/prekeys`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn stock_listed(
+        &mut self,
+        stock: &rest::Stock,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Effects, StoreError> {
+        self.effects(now, rng, |step, _| step.stock(stock))
+    }
+
+    /// What [`Need::UploadPrekeys`] is about; `None` when it was uploaded already, or the device is not certified.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn pending_upload(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Option<rest::UploadPrekeys>, StoreError> {
+        self.step(now, rng, |step, _| {
+            let Some(local) = step.local()? else {
+                return Ok(None);
+            };
+            let upload = crate::prekeys::Upload::load_pending(step.tx)?;
+            Ok(upload.map(|upload| upload.to_rest(local.cert_hash)))
+        })
+        .map(|(upload, _nothing)| upload)
+    }
+
+    /// The server took the pending upload: its answer to `PUT /v1/devices/{device}/prekeys`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn prekeys_uploaded(
+        &mut self,
+        stock: &rest::Stock,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Effects, StoreError> {
+        self.effects(now, rng, |step, _| step.uploaded(stock.generation))
+    }
+
+    /// Accepts the identity key that [`Notice::IdentityChanged`] was about, after the user has looked at it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn accept_identity(
+        &mut self,
+        user: UserId,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Effects, StoreError> {
+        self.effects(now, rng, |step, _| step.accept_identity(user).map(drop))
+    }
+
+    /// The first `limit` entries to send after `after`, in order. Each is sent until it is answered, always with the
+    /// same bytes.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn outgoing(
+        &mut self,
+        after: Option<EntryNumber>,
+        limit: usize,
+    ) -> Result<Vec<(EntryNumber, Append)>, StoreError> {
+        self.store.transaction(|tx| {
+            let ready = Queued::list(tx, State::Ready, after, limit)?;
+            let mut frames = Vec::with_capacity(ready.len());
+            for (number, _) in ready {
+                let append = Entry::load_at(tx, number)?.append();
+                frames.push((number, append.ok_or(StoreError::Damaged(Table::Outbox))?));
+            }
+            Ok(frames)
+        })
+    }
+
+    fn effects(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+        run: impl FnOnce(&mut Step<'_>, &mut Inboxes) -> Result<(), StoreError>,
+    ) -> Result<Effects, StoreError> {
+        self.step(now, rng, run).map(|((), effects)| effects)
+    }
+
+    /// Runs one step: what it returns is durable.
+    fn step<T, E: From<StoreError>>(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+        run: impl FnOnce(&mut Step<'_>, &mut Inboxes) -> Result<T, E>,
+    ) -> Result<(T, Effects), E> {
+        let Self {
+            store,
+            me,
+            chains,
+            inboxes,
+        } = self;
+        let result = store.transaction(|tx| {
+            let mut step = Step::begin(tx, me, chains, now, rng);
+            let result = run(&mut step, inboxes)?;
+            Ok((result, step.finish()?))
+        });
+        if result.is_err() {
+            // What is in memory may be ahead of the store now.
+            inboxes.clear();
+        }
+        result
+    }
+}
+
+fn take_frame(step: &mut Step<'_>, inboxes: &mut Inboxes, frame: ServerFrame) -> Result<(), StoreError> {
+    match frame {
+        ServerFrame::Welcome(welcome) => welcomed(step, &welcome),
+        ServerFrame::Appended(appended) => step.appended(&appended),
+        ServerFrame::Refused(refused) => step.refused(&refused),
+        ServerFrame::Deliver(deliver) => inboxes.arrive(step, Item::Entry(Box::new(deliver))),
+        ServerFrame::Skip {
+            conversation,
+            from,
+            to,
+        } => inboxes.arrive(
+            step,
+            Item::Nothing {
+                conversation,
+                from,
+                to,
+            },
+        ),
+        ServerFrame::CaughtUp => {
+            step.effects.notices.push(Notice::CaughtUp);
+            // The backlog has been read, so keys that only it could name may go.
+            step.expire_prekeys()
+        }
+        ServerFrame::ListChanged(head) => listed(step, head),
+    }
+}
+
+fn welcomed(step: &mut Step<'_>, welcome: &Welcome) -> Result<(), StoreError> {
+    if let Some(last) = welcome.last_accepted {
+        let known = step.tx.scan(
+            Table::OutboxIndex,
+            &KeyRange::prefix(last.as_bytes()),
+            Order::Ascending,
+            1,
+        )?;
+        if known.is_empty() {
+            roll_forward(step)?;
+        }
+    }
+    listed(step, welcome.own_list)?;
+    if step.stock_is_due(welcome.stock)? {
+        step.effects.needs.insert(Need::Stock);
+    }
+    step.effects.outbox = OutboxChange::Requeued;
+    step.effects.more = true;
+    Ok(())
+}
+
+/// The store was set back: what it would send next may have been sent before, under the same keys.
+fn roll_forward(step: &mut Step<'_>) -> Result<(), StoreError> {
+    let rows = step
+        .tx
+        .scan(Table::Sessions, &KeyRange::all(), Order::Ascending, usize::MAX)?;
+    for row in rows {
+        let sessions = unhidra_pair::SessionSet::from_bytes(&row.value)
+            .map_err(|_| StoreError::Damaged(Table::Sessions))?;
+        let ended = sessions.archive_all(step.now);
+        step.set_sessions(ended);
+    }
+    step.replace_prekeys()?;
+    step.effects.notices.push(Notice::RolledBack);
+    Ok(())
+}
+
+fn listed(step: &mut Step<'_>, head: unhidra_wire::frame::ListVersion) -> Result<(), StoreError> {
+    let held = step.peer(head.user)?.and_then(|peer| peer.head);
+    let concerns_us = held.is_some() || head.user == step.me.user;
+    if concerns_us && held.is_none_or(|held| held.version.0 < head.version) {
+        step.need_chain(head.user)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! Entries in the order of their log: what is early waits or is asked for again, what was seen is acknowledged again.
+//!
+//! It lives in memory only. Whatever is parked here was not acknowledged, so it comes again on the next connection.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use unhidra_types::{ConversationId, UserId};
+use unhidra_wire::frame::{ClientFrame, Deliver};
+
+use crate::{
+    effects::Need,
+    receive::{Outcome, Tries},
+    step::Step,
+    store::StoreError,
+};
+
+/// Entries parked per conversation while a chain is fetched; later ones are asked for again.
+const MAX_PARKED: usize = 512;
+/// Entries asked for at once: what the server sends in one page.
+const PAGE_ENTRIES: u64 = 256;
+
+/// Something that moves a cursor.
+#[derive(Clone, Debug)]
+pub(crate) enum Item {
+    /// An entry for this device.
+    Entry(Box<Deliver>),
+    /// Entries that hold nothing for it, both ends included.
+    Nothing {
+        conversation: ConversationId,
+        from: u64,
+        to: u64,
+    },
+}
+
+/// All logs of the current connection. Bounded by the conversations that the server delivers.
+#[derive(Default)]
+pub(crate) struct Inboxes {
+    logs: BTreeMap<ConversationId, Inbox>,
+    /// Logs whose cursor is to be acknowledged at the end of the step.
+    moved: BTreeSet<ConversationId>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    /// Behind an entry that needs this user's chain, everything waits.
+    needs: Option<UserId>,
+    parked: VecDeque<Item>,
+    /// The last entry that is known to exist beyond a gap.
+    wanted: u64,
+    /// The last entry that was asked for.
+    asked: u64,
+    /// The entry that was fetched again because it was altered.
+    fetched_again: Option<u64>,
+}
+
+impl Item {
+    const fn conversation(&self) -> ConversationId {
+        match self {
+            Self::Entry(deliver) => deliver.conversation,
+            Self::Nothing { conversation, .. } => *conversation,
+        }
+    }
+
+    const fn range(&self) -> (u64, u64) {
+        match self {
+            Self::Entry(deliver) => (deliver.seq, deliver.seq),
+            Self::Nothing { from, to, .. } => (*from, *to),
+        }
+    }
+}
+
+impl Inboxes {
+    /// Takes an item in its turn.
+    pub(crate) fn arrive(&mut self, step: &mut Step<'_>, item: Item) -> Result<(), StoreError> {
+        let conversation = item.conversation();
+        let inbox = self.logs.entry(conversation).or_default();
+        if inbox.needs.is_none() {
+            if inbox.process(step, item, false)? {
+                self.moved.insert(conversation);
+            }
+        } else if inbox.parked.len() < MAX_PARKED {
+            inbox.parked.push_back(item);
+        } else {
+            inbox.wanted = inbox.wanted.max(item.range().1);
+        }
+        Ok(())
+    }
+
+    /// Goes on with what waited for a user's chain, unless more of it is on its way.
+    pub(crate) fn resume(&mut self, step: &mut Step<'_>, user: UserId) -> Result<(), StoreError> {
+        let is_user = |need: &Need| matches!(need, Need::Chain { user: needed, .. } if *needed == user);
+        if step.effects.needs.iter().any(is_user) {
+            return Ok(());
+        }
+        for (conversation, inbox) in &mut self.logs {
+            if inbox.needs != Some(user) {
+                continue;
+            }
+            inbox.needs = None;
+            let mut chain_fetched = true;
+            while inbox.needs.is_none()
+                && let Some(item) = inbox.parked.pop_front()
+            {
+                if inbox.process(step, item, chain_fetched)? {
+                    self.moved.insert(*conversation);
+                }
+                chain_fetched = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// Acknowledges every cursor that moved.
+    pub(crate) fn acknowledge(&mut self, step: &mut Step<'_>) -> Result<(), StoreError> {
+        for conversation in std::mem::take(&mut self.moved) {
+            if let Some(seq) = step.cursor(conversation)? {
+                step.effects
+                    .frames
+                    .push(ClientFrame::Acknowledge { conversation, seq });
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks again for gaps whose answer has not come: the server ends a page early when its entries are large.
+    pub(crate) fn ask_again(&mut self, step: &mut Step<'_>) -> Result<(), StoreError> {
+        for (conversation, inbox) in &mut self.logs {
+            let cursor = step.cursor(*conversation)?;
+            if let Some(cursor) = cursor
+                && inbox.needs.is_none()
+                && inbox.wanted > cursor
+            {
+                inbox.asked = 0;
+                inbox.ask(step, *conversation, cursor, inbox.wanted);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets everything: the next connection begins at the acknowledged cursors.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Inbox {
+    /// Processes an item if it is the next; says whether the cursor is to be acknowledged.
+    fn process(&mut self, step: &mut Step<'_>, item: Item, chain_fetched: bool) -> Result<bool, StoreError> {
+        let conversation = item.conversation();
+        let (from, to) = item.range();
+        if let Some(cursor) = step.cursor(conversation)? {
+            if to <= cursor {
+                return Ok(true);
+            }
+            if from > cursor.saturating_add(1) {
+                self.ask(step, conversation, cursor, to);
+                return Ok(false);
+            }
+        }
+        if let Item::Entry(deliver) = item {
+            let tries = Tries {
+                chain_fetched,
+                fetched_again: self.fetched_again == Some(deliver.seq),
+            };
+            match step.deliver(&deliver, tries)? {
+                Outcome::Done => {}
+                Outcome::NeedsChain(user) => {
+                    step.need_chain(user)?;
+                    self.needs = Some(user);
+                    self.parked.push_front(Item::Entry(deliver));
+                    return Ok(false);
+                }
+                Outcome::FetchAgain => {
+                    self.fetched_again = Some(deliver.seq);
+                    self.asked = deliver.seq;
+                    self.wanted = self.wanted.max(deliver.seq);
+                    let (from, to) = (deliver.seq, deliver.seq);
+                    step.effects.frames.push(ClientFrame::Fetch {
+                        conversation,
+                        from,
+                        to,
+                    });
+                    return Ok(false);
+                }
+            }
+        }
+        step.set_cursor(conversation, to);
+        if self.asked <= to && self.wanted > to {
+            self.ask(step, conversation, to, self.wanted);
+        }
+        Ok(true)
+    }
+
+    /// Asks for what lies between the cursor and `to`, unless that was asked for already and may be on its way.
+    fn ask(&mut self, step: &mut Step<'_>, conversation: ConversationId, cursor: u64, to: u64) {
+        self.wanted = self.wanted.max(to);
+        if self.asked <= cursor {
+            let from = cursor.saturating_add(1);
+            self.asked = self.wanted.min(cursor.saturating_add(PAGE_ENTRIES));
+            step.effects.frames.push(ClientFrame::Fetch {
+                conversation,
+                from,
+                to: self.asked,
+            });
+        }
+    }
+}

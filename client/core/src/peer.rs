@@ -1,0 +1,164 @@
+//! What is known of a user: the pinned identity key, the verified chain, and whether messages may go there.
+
+use unhidra_chain::{
+    Chain, ListHead, ListVersion,
+    codec::{Malformed, Reader},
+};
+use unhidra_types::{DeviceId, Timestamp, UserId};
+
+use crate::{
+    record::{Record, read_bytes, read_option, write_bytes, write_option},
+    store::{StoreError, Table, Transaction},
+};
+
+/// One user, as this device knows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// The first identity key (UIK) seen, or the one that was accepted since.
+    pub(crate) pin: [u8; 32],
+    /// The last record of the chain held; none while only the pin is known.
+    pub(crate) head: Option<ListHead>,
+    /// The highest list version that a device of this user named (`required_seq`).
+    pub(crate) required: ListVersion,
+    /// Another identity key that the server shows: nothing is sent until it is accepted.
+    pub(crate) changed: Option<[u8; 32]>,
+}
+
+impl Peer {
+    pub(crate) const fn pinned(pin: [u8; 32]) -> Self {
+        Self {
+            pin,
+            head: None,
+            required: ListVersion(0),
+            changed: None,
+        }
+    }
+
+    /// Whether the chain held is the one to seal for.
+    pub(crate) fn may_seal(&self) -> bool {
+        self.changed.is_none() && self.head.is_some_and(|head| head.version >= self.required)
+    }
+}
+
+impl Record for Peer {
+    const TABLE: Table = Table::Peers;
+
+    /// `pin(32) head?(1 | version(4) hash(32)) required(4) changed?(1 | UIK(32))`.
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend(self.pin);
+        out.push(u8::from(self.head.is_some()));
+        if let Some(head) = self.head {
+            out.extend(head.version.0.to_be_bytes());
+            out.extend(head.hash);
+        }
+        out.extend(self.required.0.to_be_bytes());
+        write_option(out, self.changed.as_ref());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let pin = reader.array()?;
+        let head = match reader.u8()? {
+            0 => None,
+            1 => Some(ListHead {
+                version: ListVersion(reader.u32()?),
+                hash: reader.array()?,
+            }),
+            _ => return Err(Malformed),
+        };
+        Ok(Self {
+            pin,
+            head,
+            required: ListVersion(reader.u32()?),
+            changed: read_option(reader)?,
+        })
+    }
+}
+
+/// A verified chain as its records.
+pub(crate) struct StoredChain(pub(crate) Vec<Vec<u8>>);
+
+impl StoredChain {
+    pub(crate) fn put(tx: &mut dyn Transaction, chain: &Chain) -> Result<(), StoreError> {
+        Self(chain.records().map(<[u8]>::to_vec).collect()).save(tx, chain.user().as_bytes())
+    }
+
+    pub(crate) fn restore(tx: &mut dyn Transaction, user: UserId) -> Result<Option<Chain>, StoreError> {
+        let Some(Self(records)) = Self::load(tx, user.as_bytes())? else {
+            return Ok(None);
+        };
+        Chain::restore(records)
+            .map(Some)
+            .map_err(|_unlike_when_verified| StoreError::Damaged(Self::TABLE))
+    }
+}
+
+impl Record for StoredChain {
+    const TABLE: Table = Table::Chains;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        for record in &self.0 {
+            out.push(1);
+            write_bytes(out, record);
+        }
+        out.push(0);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut records = Vec::new();
+        while reader.u8()? == 1 {
+            records.push(read_bytes(reader)?.to_vec());
+        }
+        Ok(Self(records))
+    }
+}
+
+/// What is known of another device, besides its sessions and certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PeerDevice {
+    /// The highest prekey generation seen.
+    pub(crate) generation: u64,
+    /// Bundles in a row that were missing or bad.
+    pub(crate) failures: u8,
+    /// When the last of them was.
+    pub(crate) failed_at: Timestamp,
+}
+
+impl PeerDevice {
+    /// A missing or bad bundle is fetched once more before the device is owed its message.
+    const TRIES: u8 = 2;
+    /// How long an owed device is left alone.
+    const PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
+
+    pub(crate) fn of(tx: &mut dyn Transaction, device: DeviceId) -> Result<Self, StoreError> {
+        Self::load(tx, device.as_bytes()).map(Option::unwrap_or_default)
+    }
+
+    /// Whether messages go out without it for now.
+    pub(crate) fn is_owed(&self, now: Timestamp) -> bool {
+        self.failures >= Self::TRIES && now.since(self.failed_at) < Self::PAUSE
+    }
+
+    pub(crate) const fn failed(&mut self, now: Timestamp) {
+        self.failures = self.failures.saturating_add(1);
+        self.failed_at = now;
+    }
+}
+
+impl Record for PeerDevice {
+    const TABLE: Table = Table::PeerDevices;
+
+    /// `generation(8) failures(1) failed_at(8)`.
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend(self.generation.to_be_bytes());
+        out.push(self.failures);
+        out.extend(self.failed_at.as_millis().to_be_bytes());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            generation: reader.u64()?,
+            failures: reader.u8()?,
+            failed_at: Timestamp::from_millis(reader.u64()?),
+        })
+    }
+}

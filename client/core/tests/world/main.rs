@@ -1,0 +1,13 @@
+//! Two users with two devices each, in a world without sockets: the claims of the engine as a whole.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "the world of a test stops where it is wrong"
+)]
+
+mod claims;
+mod directory;
+mod log;
+mod scripts;
+mod world;
