@@ -15,7 +15,10 @@ use unhidra_wire::{
     rest,
 };
 
-pub use self::reading::{Progress, Progression, StoredConversation};
+pub use self::{
+    linking::{CertifyError, ChainExtension},
+    reading::{Progress, Progression, StoredConversation},
+};
 use crate::{
     effects::{Effects, Need, Notice, OutboxChange},
     identity::{Identity, NewIdentity},

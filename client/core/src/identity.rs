@@ -113,7 +113,7 @@ impl Identity {
         claim.prove(&self.dsk)
     }
 
-    fn subject(&self, capabilities: Capabilities) -> Subject {
+    pub(crate) fn subject(&self, capabilities: Capabilities) -> Subject {
         Subject {
             device: self.device,
             kind: self.kind,

@@ -1,6 +1,22 @@
 //! The device engine on a desktop or server: SQLite, WebSocket and REST around `unhidra-client`.
 //!
-//! - [`store`]: the device's records, sealed, in one SQLite file
+//! It holds no protocol state of its own: whatever must survive lies in the sealed store, and a process that dies is
+//! made up for by the next one.
+//!
+//! - [`client`]: a logged-in device: send, catch up, listen, link   - [`profile`]: one account's folder
+//! - [`store`]: the device's records, sealed, in one SQLite file    - [`account`]: account, tokens and names in it
+//! - [`rest`]: the server's REST interface                          - [`connection`]: one WebSocket connection
+//! - [`server_url`]: where the server is                            - [`backoff`]: waits between attempts
 #![warn(missing_docs)]
 
+pub mod account;
+pub mod backoff;
+pub mod client;
+pub mod connection;
+mod edge;
+pub mod profile;
+pub mod rest;
+pub mod server_url;
 pub mod store;
+
+pub use client::{Client, ClientError, Event, Settings};

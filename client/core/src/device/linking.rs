@@ -1,9 +1,10 @@
 //! Certifying another device, and becoming certified.
 
 use unhidra_chain::{
-    Chain, DeviceCertificate, Genesis, ListHead, Revocation, Validity, auth::Claim, record::Subject,
+    Capabilities, Chain, DeviceCertificate, Genesis, ListHead, Revocation, Validity, auth::Claim,
+    record::Subject,
 };
-use unhidra_crypto::{CryptoRng, x25519};
+use unhidra_crypto::{CryptoRng, ed25519::SigningKey, x25519};
 use unhidra_pair::linking::new_device::Applicant;
 use unhidra_types::{DeviceId, Timestamp};
 
@@ -49,7 +50,7 @@ impl<S: Store> Device<S> {
             device: self.me.device,
             kind: self.me.kind,
             capabilities: CAPABILITIES,
-            dsk: unhidra_crypto::ed25519::SigningKey::from_seed(&self.me.dsk.to_seed()),
+            dsk: SigningKey::from_seed(&self.me.dsk.to_seed()),
             dik: *self.me.dik.public(),
         }
     }
@@ -74,6 +75,30 @@ impl<S: Store> Device<S> {
             after,
             record: certificate.as_bytes().to_vec(),
         })
+    }
+
+    /// Takes custody of the user identity key, opened by the recovery key, and certifies this device by it. The own
+    /// chain must be known; it must begin with the genesis that names this key.
+    ///
+    /// # Errors
+    /// [`CertifyError::NotACertifier`] when the key is not the pinned one.
+    pub fn adopt_identity(
+        &mut self,
+        uik: SigningKey,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<ChainExtension, CertifyError> {
+        let own = self.own_chain(now, rng)?.ok_or(CertifyError::NoChain)?;
+        if *own.uik() != uik.verifying_key() {
+            return Err(CertifyError::NotACertifier);
+        }
+        let subject = self.me.subject(CAPABILITIES.with(Capabilities::CERTIFY));
+        self.me.certify = Some(uik);
+        let me = &self.me;
+        self.store
+            .transaction(|tx| me.save_own(tx))
+            .map_err(|error: StoreError| error)?;
+        self.certify(subject, now, rng)
     }
 
     /// Revokes a device of the user, for good.

@@ -1,0 +1,105 @@
+//! Why a client could not do what it was asked for.
+
+use unhidra_client::{SubmitError, device::CertifyError, store::StoreError};
+use unhidra_pair::{linking::LinkError, recovery::RecoveryError};
+use unhidra_wire::rest::ProblemCode;
+
+use crate::{
+    connection::{ConnectError, Disconnect},
+    profile::ProfileError,
+    rest::RestError,
+};
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The profile has no account, device or session.
+    #[error("not logged in")]
+    NotLoggedIn,
+    /// The profile holds another account's device.
+    #[error("the profile belongs to another account")]
+    OtherAccount,
+    /// It took too long.
+    #[error("timed out")]
+    TimedOut,
+    /// The profile can't be used.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A request has no answer.
+    #[error(transparent)]
+    Rest(#[from] RestError),
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection ended.
+    #[error(transparent)]
+    Disconnected(#[from] Disconnect),
+    /// A message was not taken.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// No certificate was made.
+    #[error(transparent)]
+    Certify(#[from] CertifyError),
+    /// Linking ended.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The recovery key does not open the identity key.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// The server's answer about the own devices does not hold.
+    #[error("the server shows another device list than expected")]
+    ChainRefused,
+}
+
+/// What can be done about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Log in again.
+    LogIn,
+    /// Nothing: it goes away by itself, and what was queued is kept.
+    TryLater,
+    /// What the text says.
+    Text(&'static str),
+}
+
+impl ClientError {
+    /// What to do.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::NotLoggedIn
+            | Self::Connect(ConnectError::Unauthenticated)
+            | Self::Disconnected(Disconnect::Closed(Some(unhidra_wire::close::Close::SessionEnded))) => {
+                Remedy::LogIn
+            }
+            Self::Rest(error) if error.code() == Some(ProblemCode::Unauthenticated) => Remedy::LogIn,
+            Self::Rest(error) if error.is_transient() => Remedy::TryLater,
+            Self::Rest(error) => Remedy::Text(error.remedy()),
+            Self::Connect(_) | Self::Disconnected(_) | Self::TimedOut => Remedy::TryLater,
+            Self::OtherAccount => Remedy::Text("use another profile"),
+            Self::Certify(_) => Remedy::Text("link from the device that registered the account"),
+            Self::Link(_) => Remedy::Text("start again with a new code"),
+            Self::Recovery(_) => Remedy::Text("check the 24 words"),
+            Self::ChainRefused => {
+                Remedy::Text("do not trust this server until its administrator explains it")
+            }
+            Self::Submit(_) => Remedy::Text("shorten the message"),
+            Self::Profile(_) | Self::Store(_) => {
+                Remedy::Text("check the profile's folder and the free space")
+            }
+        }
+    }
+
+    /// Whether the session is gone, so that trying again is of no use.
+    #[must_use]
+    pub fn ends_session(&self) -> bool {
+        let revoked = Disconnect::Closed(Some(unhidra_wire::close::Close::DeviceRevoked));
+        self.remedy() == Remedy::LogIn
+            || matches!(self, Self::Disconnected(Disconnect::Closed(close))
+                if matches!(&revoked, Disconnect::Closed(revoked) if close == revoked))
+    }
+}

@@ -1,0 +1,251 @@
+//! The REST interface of the server, route by route (`docs/api.md`).
+//!
+//! It sends and parses; who calls what when is the business of [`crate::client`].
+
+mod error;
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, header::RETRY_AFTER};
+use serde::{Serialize, de::DeserializeOwned};
+use unhidra_types::{ConversationId, DeviceId, UserId, Username};
+use unhidra_wire::rest::{
+    AppendEntry, AppendedEntry, BeginSession, Bundles, ChainHead, ChainRecords, Conversation, Conversations,
+    Devices, Enrolment, Entries, ExtendChain, Hidden, Invitation, Invite, LinkMessage, LinkMessages, LogIn,
+    Me, OpenAccount, OpenConversation, Problem, Recovery, Refresh, Stock, TakeBundles, Tokens, UploadPrekeys,
+    User,
+};
+
+pub use self::error::{Refusal, RestError};
+use crate::server_url::ServerUrl;
+
+/// How long a TCP connection may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request may take in all.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client of one server's REST interface. Clones share their connections.
+#[derive(Clone)]
+pub struct Rest {
+    http: reqwest::Client,
+    server: ServerUrl,
+}
+
+/// Which side of the linking channel a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkDirection {
+    /// For the device that wants to be certified.
+    ToNewDevice,
+    /// For the device that certifies.
+    ToCertifier,
+}
+
+impl LinkDirection {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::ToNewDevice => "to-new-device",
+            Self::ToCertifier => "to-certifier",
+        }
+    }
+}
+
+impl Rest {
+    /// A client that connects when it is first used.
+    ///
+    /// # Errors
+    /// [`RestError::Unreachable`] when the system's network can't be used at all.
+    pub fn new(server: ServerUrl) -> Result<Self, RestError> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("unhidra/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { http, server })
+    }
+
+    /// The server.
+    #[must_use]
+    pub const fn server(&self) -> &ServerUrl {
+        &self.server
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str, token: &Hidden) -> Result<T, RestError> {
+        answer(self.request(Method::GET, path).bearer_auth(token.expose())).await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        token: &Hidden,
+        body: &impl Serialize,
+    ) -> Result<T, RestError> {
+        let request = self.request(method, path).bearer_auth(token.expose());
+        answer(request.json(body)).await
+    }
+
+    async fn open<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, RestError> {
+        answer(self.request(Method::POST, path).json(body)).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, self.server.route(path))
+    }
+}
+
+/// Declares one method for each route: who may call it stands in the API documentation.
+macro_rules! routes {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*)
+        = $method:ident $path:literal $(, $body:ident: $body_type:ty)? => $answer:ty;)*) => {
+        impl Rest {$(
+            $(#[$doc])*
+            ///
+            /// # Errors
+            /// See [`RestError`].
+            pub async fn $name(
+                &self,
+                token: &Hidden
+                $(, $arg: $type)*
+                $(, $body: &$body_type)?
+            ) -> Result<$answer, RestError> {
+                routes!(@call self, $method, &format!($path), token $(, $body)?)
+            }
+        )*}
+    };
+    (@call $self:ident, GET, $path:expr, $token:ident) => { $self.get($path, $token).await };
+    (@call $self:ident, $method:ident, $path:expr, $token:ident, $body:ident) => {
+        $self.send(Method::$method, $path, $token, $body).await
+    };
+}
+
+routes! {
+    /// Proves the device's key; `token` is the enrolment token.
+    begin_session(device: DeviceId) = POST "/v1/devices/{device}/sessions", body: BeginSession => Tokens;
+    /// Who this session is.
+    me() = GET "/v1/me" => Me;
+    /// Finds a user by name.
+    user_by_name(name: &Username) = GET "/v1/users/by-name/{name}" => User;
+    /// Names a user.
+    user(user: UserId) = GET "/v1/users/{user}" => User;
+    /// Signed records of a user's chain from number `from` on, at most 256.
+    chain(user: UserId, from: u32) = GET "/v1/users/{user}/chain?from={from}" => ChainRecords;
+    /// Appends to the caller's own chain.
+    extend_chain() = POST "/v1/users/me/chain", body: ExtendChain => ChainHead;
+    /// The caller's wrapped identity key.
+    recovery() = GET "/v1/users/me/recovery" => Recovery;
+    /// The caller's devices.
+    devices() = GET "/v1/devices" => Devices;
+    /// Adds prekeys or replaces the set.
+    upload_prekeys(device: DeviceId) = PUT "/v1/devices/{device}/prekeys", body: UploadPrekeys => Stock;
+    /// What the server holds of the caller's prekeys.
+    stock(device: DeviceId) = GET "/v1/devices/{device}/prekeys" => Stock;
+    /// Takes one bundle of each named device.
+    take_bundles(user: UserId) = POST "/v1/users/{user}/bundles", body: TakeBundles => Bundles;
+    /// Opens a conversation, or names the one that exists.
+    open_conversation() = POST "/v1/conversations", body: OpenConversation => Conversation;
+    /// Appends to a group's log.
+    append_entry(conversation: ConversationId)
+        = POST "/v1/conversations/{conversation}/entries", body: AppendEntry => AppendedEntry;
+    /// A page of a log, after entry `after`.
+    entries(conversation: ConversationId, after: u64, limit: u32)
+        = GET "/v1/conversations/{conversation}/entries?after={after}&limit={limit}" => Entries;
+    /// Makes an invitation.
+    invite() = POST "/v1/admin/invitations", body: Invite => Invitation;
+}
+
+impl Rest {
+    /// Opens an account with an invitation or the set-up token.
+    ///
+    /// # Errors
+    /// See [`RestError`].
+    pub async fn open_account(&self, body: &OpenAccount) -> Result<Enrolment, RestError> {
+        self.open("/v1/accounts", body).await
+    }
+
+    /// Proves a password.
+    ///
+    /// # Errors
+    /// See [`RestError`].
+    pub async fn log_in(&self, body: &LogIn) -> Result<Enrolment, RestError> {
+        self.open("/v1/sessions", body).await
+    }
+
+    /// Gets the next pair of tokens. The last used refresh token gives the same successor until that one is used,
+    /// so an answer that was lost can be asked for again.
+    ///
+    /// # Errors
+    /// See [`RestError`].
+    pub async fn refresh(&self, body: &Refresh) -> Result<Tokens, RestError> {
+        self.open("/v1/sessions/refresh", body).await
+    }
+
+    /// One page of the caller's conversations, after conversation `after`.
+    ///
+    /// # Errors
+    /// See [`RestError`].
+    pub async fn conversations(
+        &self,
+        token: &Hidden,
+        after: Option<ConversationId>,
+    ) -> Result<Conversations, RestError> {
+        let page = after.map_or_else(String::new, |after| format!("?after={after}"));
+        self.get(&format!("/v1/conversations{page}"), token).await
+    }
+
+    /// Relays one message of the linking channel of `device`, the new one.
+    ///
+    /// # Errors
+    /// See [`RestError`].
+    pub async fn send_link_message(
+        &self,
+        token: &Hidden,
+        device: DeviceId,
+        direction: LinkDirection,
+        body: &LinkMessage,
+    ) -> Result<(), RestError> {
+        let path = format!("/v1/links/{device}/{}", direction.path());
+        let request = self
+            .request(Method::POST, &path)
+            .bearer_auth(token.expose())
+            .json(body);
+        accepted(request).await.map(drop)
+    }
+
+    /// The messages of a linking channel after the first `after`.
+    ///
+    /// # Errors
+    /// See [`RestError`].
+    pub async fn link_messages(
+        &self,
+        token: &Hidden,
+        device: DeviceId,
+        direction: LinkDirection,
+        after: usize,
+    ) -> Result<LinkMessages, RestError> {
+        let path = format!("/v1/links/{device}/{}?after={after}", direction.path());
+        self.get(&path, token).await
+    }
+}
+
+async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, RestError> {
+    let response = accepted(request).await?;
+    response.json().await.map_err(RestError::Unreadable)
+}
+
+async fn accepted(request: RequestBuilder) -> Result<reqwest::Response, RestError> {
+    let response = request.send().await?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .map(Duration::from_secs);
+    match response.json::<Problem>().await {
+        Ok(problem) => Err(Refusal::new(problem, retry_after).into()),
+        Err(_not_a_problem) => Err(RestError::NotOurServer(status.as_u16())),
+    }
+}

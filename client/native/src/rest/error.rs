@@ -1,0 +1,111 @@
+//! Why a request was not answered, and what a person can do about it.
+
+use std::time::Duration;
+
+use unhidra_wire::rest::{ChainHead, Problem, ProblemCode};
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestError {
+    /// The server refused it.
+    #[error(transparent)]
+    Refused(#[from] Box<Refusal>),
+    /// The server can't be reached, or did not answer in time. Whether it did what was asked is unknown.
+    #[error("the server can't be reached")]
+    Unreachable(#[from] reqwest::Error),
+    /// The answer is not what the route promises.
+    #[error("the server's answer can't be read")]
+    Unreadable(#[source] reqwest::Error),
+    /// Whatever answered with this HTTP status does not speak this interface.
+    #[error("an answer with status {0} that is not from an Unhidra server")]
+    NotOurServer(u16),
+}
+
+/// What the server says about a refusal.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{title} ({})", .request_id)]
+pub struct Refusal {
+    /// Why, for programs.
+    pub code: ProblemCode,
+    /// Why, for people.
+    pub title: String,
+    /// Finds the refusal in the server's log.
+    pub request_id: String,
+    /// When to try again, if that helps.
+    pub retry_after: Option<Duration>,
+    /// The chain's head, when a compare-and-swap on it failed.
+    pub head: Option<ChainHead>,
+}
+
+impl RestError {
+    /// The code of a refusal.
+    #[must_use]
+    pub fn code(&self) -> Option<ProblemCode> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.code),
+            Self::Unreachable(_) | Self::Unreadable(_) | Self::NotOurServer(_) => None,
+        }
+    }
+
+    /// Whether the same request can succeed later without anyone doing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => matches!(
+                refusal.code,
+                ProblemCode::RateLimited | ProblemCode::Unavailable | ProblemCode::Internal
+            ),
+            Self::Unreachable(_) => true,
+            Self::Unreadable(_) | Self::NotOurServer(_) => false,
+        }
+    }
+
+    /// What a person can do.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.remedy(),
+            Self::Unreachable(_) => "check the server's address and that the server runs",
+            Self::Unreadable(_) => "use a client that is as new as the server",
+            Self::NotOurServer(_) => "check the server's address, and any proxy in between",
+        }
+    }
+}
+
+impl Refusal {
+    pub(super) fn new(problem: Problem, retry_after: Option<Duration>) -> Box<Self> {
+        Box::new(Self {
+            code: problem.code,
+            title: problem.title,
+            request_id: problem.request_id,
+            retry_after,
+            head: problem.head,
+        })
+    }
+
+    /// What a person can do.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self.code {
+            ProblemCode::Unauthenticated => "log in again",
+            ProblemCode::Forbidden => "ask an administrator for the permission",
+            ProblemCode::NotFound => "check the name",
+            ProblemCode::InvitationRefused => "ask an administrator for a new invitation",
+            ProblemCode::UsernameTaken => "choose another name",
+            ProblemCode::PasswordUnsuitable => "choose a password of 10 to 1,024 bytes",
+            ProblemCode::ChainConflict => {
+                "try again: another device changed the device list at the same time"
+            }
+            ProblemCode::ChainRefused | ProblemCode::PrekeysRefused => {
+                "check this machine's clock; if it is right, link the device again"
+            }
+            ProblemCode::Conflict => "use another name or id: this one holds something else",
+            ProblemCode::TooMany => "remove something first: a limit is reached",
+            ProblemCode::TooLarge => "send less at once",
+            ProblemCode::RateLimited | ProblemCode::Unavailable => "try again later",
+            ProblemCode::Internal => "give the request id to the server's administrator",
+            _ => "use a client that is as new as the server",
+        }
+    }
+}

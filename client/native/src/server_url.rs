@@ -1,0 +1,94 @@
+//! Where the server is: scheme, host and port, nothing else.
+
+use std::{fmt, str::FromStr};
+
+use reqwest::Url;
+
+/// The address of a server, such as `http://127.0.0.1:9000`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerUrl {
+    base: Url,
+    origin: String,
+}
+
+/// Why a text is not the address of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected http://HOST:PORT without a path")]
+pub struct ServerUrlError;
+
+impl ServerUrl {
+    /// Scheme, host and port as login signatures name them (RFC 6454): without a default port or a trailing slash.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Where `/v1/ws` is.
+    #[must_use]
+    pub fn websocket(&self) -> String {
+        // The scheme is http, checked by `from_str`, so "http" becomes "ws" and a later "https" "wss".
+        self.origin.replacen("http", "ws", 1) + "/v1/ws"
+    }
+
+    pub(crate) fn route(&self, path: &str) -> String {
+        format!("{}{path}", self.origin)
+    }
+}
+
+impl FromStr for ServerUrl {
+    type Err = ServerUrlError;
+
+    fn from_str(text: &str) -> Result<Self, ServerUrlError> {
+        let base = Url::parse(text).map_err(|_not_a_url| ServerUrlError)?;
+        let bare = base.path() == "/"
+            && base.query().is_none()
+            && base.fragment().is_none()
+            && base.username().is_empty()
+            && base.password().is_none();
+        if base.scheme() != "http" || base.host_str().is_none() || !bare {
+            return Err(ServerUrlError);
+        }
+        let origin = base.origin().ascii_serialization();
+        Ok(Self { base, origin })
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.base.as_str().trim_end_matches('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origin_has_one_spelling() {
+        for (text, origin) in [
+            ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+            ("http://Example.ORG:80/", "http://example.org"),
+            ("http://[::1]:9000/", "http://[::1]:9000"),
+        ] {
+            let url: ServerUrl = text.parse().unwrap();
+            assert_eq!(url.origin(), origin);
+        }
+        let url: ServerUrl = "http://localhost:9000".parse().unwrap();
+        assert_eq!(url.websocket(), "ws://localhost:9000/v1/ws");
+    }
+
+    #[test]
+    fn paths_credentials_and_other_schemes_are_refused() {
+        for text in [
+            "127.0.0.1:9000",
+            "ftp://host",
+            "https://host",
+            "http://host/v1",
+            "http://user@host",
+            "http://host?x",
+            "",
+        ] {
+            assert_eq!(text.parse::<ServerUrl>(), Err(ServerUrlError), "{text}");
+        }
+    }
+}
