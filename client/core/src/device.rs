@@ -5,6 +5,7 @@
 
 mod linking;
 mod reading;
+mod trust;
 
 use unhidra_chain::{Chain, DeviceKind, direct::direct_conversation};
 use unhidra_crypto::CryptoRng;
@@ -18,6 +19,7 @@ use unhidra_wire::{
 pub use self::{
     linking::{CertifyError, ChainExtension},
     reading::{Progress, Progression, StoredConversation},
+    trust::{Standing, Trust},
 };
 use crate::{
     effects::{Effects, Need, Notice, OutboxChange},

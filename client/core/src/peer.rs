@@ -22,6 +22,8 @@ pub(crate) struct Peer {
     pub(crate) required: ListVersion,
     /// Another identity key that the server shows: nothing is sent until it is accepted.
     pub(crate) changed: Option<[u8; 32]>,
+    /// The user has compared the safety number of the pinned key.
+    pub(crate) verified: bool,
 }
 
 impl Peer {
@@ -31,6 +33,7 @@ impl Peer {
             head: None,
             required: ListVersion(0),
             changed: None,
+            verified: false,
         }
     }
 
@@ -43,7 +46,7 @@ impl Peer {
 impl Record for Peer {
     const TABLE: Table = Table::Peers;
 
-    /// `pin(32) head?(1 | version(4) hash(32)) required(4) changed?(1 | UIK(32))`.
+    /// `pin(32) head?(1 | version(4) hash(32)) required(4) changed?(1 | UIK(32)) verified(1)`.
     fn write(&self, out: &mut Vec<u8>) {
         out.extend(self.pin);
         out.push(u8::from(self.head.is_some()));
@@ -53,6 +56,7 @@ impl Record for Peer {
         }
         out.extend(self.required.0.to_be_bytes());
         write_option(out, self.changed.as_ref());
+        out.push(u8::from(self.verified));
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -70,6 +74,11 @@ impl Record for Peer {
             head,
             required: ListVersion(reader.u32()?),
             changed: read_option(reader)?,
+            verified: match reader.u8()? {
+                0 => false,
+                1 => true,
+                _ => return Err(Malformed),
+            },
         })
     }
 }

@@ -10,6 +10,7 @@ mod error;
 mod link;
 mod messages;
 mod session;
+mod trust;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

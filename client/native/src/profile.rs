@@ -37,6 +37,8 @@ pub(crate) struct ProfileFolder(PathBuf);
 pub enum Protection<'a> {
     /// By a key file beside the store: whoever reads the folder reads the messages.
     KeyFile,
+    /// By a key file at another place.
+    KeyFileAt(&'a Path),
     /// By a passphrase.
     Passphrase(&'a str),
 }
@@ -156,6 +158,7 @@ impl<'a> Protection<'a> {
     const fn unlock(self, key_file: &'a Path) -> Unlock<'a> {
         match self {
             Self::KeyFile => Unlock::KeyFile(key_file),
+            Self::KeyFileAt(key_file) => Unlock::KeyFile(key_file),
             Self::Passphrase(passphrase) => Unlock::Passphrase {
                 passphrase,
                 cost: PassphraseCost::INTERACTIVE,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, header::RETRY_AFTER};
 use serde::{Serialize, de::DeserializeOwned};
-use unhidra_types::{ConversationId, DeviceId, UserId, Username};
+use unhidra_types::{ConversationId, DeviceId, SessionId, UserId, Username};
 use unhidra_wire::rest::{
     AppendEntry, AppendedEntry, BeginSession, Bundles, ChainHead, ChainRecords, Conversation, Conversations,
     Devices, Enrolment, Entries, ExtendChain, Hidden, Invitation, Invite, LinkMessage, LinkMessages, LogIn,
@@ -191,6 +191,15 @@ impl Rest {
     ) -> Result<Conversations, RestError> {
         let page = after.map_or_else(String::new, |after| format!("?after={after}"));
         self.get(&format!("/v1/conversations{page}"), token).await
+    }
+
+    /// Ends a session of the caller's user.
+    ///
+    /// # Errors
+    /// See [`RestError`].
+    pub async fn end_session(&self, token: &Hidden, session: SessionId) -> Result<(), RestError> {
+        let request = self.request(Method::DELETE, &format!("/v1/sessions/{session}"));
+        accepted(request.bearer_auth(token.expose())).await.map(drop)
     }
 
     /// Relays one message of the linking channel of `device`, the new one.

@@ -158,6 +158,19 @@ impl Snapshot<'_> {
         page(rows, Some(device), budget)
     }
 
+    /// How many devices have not collected their capsule of an entry.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn capsules(&self, log: LogNumber, seq: u64) -> Result<usize, StoreError> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT count(*) AS n FROM capsule WHERE log = ?1 AND seq = ?2")?;
+        query.query_row(params![log.0, column::integer(seq)], |row| {
+            Ok(column::number(row, "n"))
+        })?
+    }
+
     /// Entries `from..=to` of a log with their bodies and no capsules. The page ends early, after at least one entry,
     /// once it holds `budget` bytes.
     ///

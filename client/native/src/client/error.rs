@@ -2,6 +2,7 @@
 
 use unhidra_client::{SubmitError, device::CertifyError, store::StoreError};
 use unhidra_pair::{linking::LinkError, recovery::RecoveryError};
+use unhidra_types::UserId;
 use unhidra_wire::rest::ProblemCode;
 
 use crate::{
@@ -20,6 +21,15 @@ pub enum ClientError {
     /// The profile holds another account's device.
     #[error("the profile belongs to another account")]
     OtherAccount,
+    /// No device of the user can get messages yet.
+    #[error("{0} has no device yet")]
+    NoDevice(UserId),
+    /// The user has another identity key than the one that was pinned.
+    #[error("{0} has a new identity key")]
+    IdentityChanged(UserId),
+    /// The server hides a device list that is known to exist.
+    #[error("the server withholds the device list of {0}")]
+    ListWithheld(UserId),
     /// It took too long.
     #[error("timed out")]
     TimedOut,
@@ -80,6 +90,11 @@ impl ClientError {
             Self::Rest(error) if error.is_transient() => Remedy::TryLater,
             Self::Rest(error) => Remedy::Text(error.remedy()),
             Self::Connect(_) | Self::Disconnected(_) | Self::TimedOut => Remedy::TryLater,
+            Self::NoDevice(_) => Remedy::Text("it can be reached once it has logged in on a device"),
+            Self::IdentityChanged(_) => {
+                Remedy::Text("compare the digits of `unhidra verify` before you trust it")
+            }
+            Self::ListWithheld(_) => Remedy::Text("nothing is sent until the server shows it"),
             Self::OtherAccount => Remedy::Text("use another profile"),
             Self::Certify(_) => Remedy::Text("link from the device that registered the account"),
             Self::Link(_) => Remedy::Text("start again with a new code"),

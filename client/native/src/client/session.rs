@@ -86,11 +86,26 @@ impl Client {
         Ok(())
     }
 
-    /// Forgets the session on this machine; the keys stay.
+    /// Ends the session here and on the server; the keys stay.
     ///
     /// # Errors
-    /// See [`ClientError`].
-    pub fn forget_session(&mut self) -> Result<(), ClientError> {
-        Ok(StoredTokens::delete(self.device.store_mut())?)
+    /// [`ClientError::NotLoggedIn`] when there is no session; [`ClientError::Rest`] when the server could not be told,
+    /// though the session is forgotten here.
+    pub async fn log_out(&mut self) -> Result<(), ClientError> {
+        let tokens = StoredTokens::load(self.device.store_mut())?.ok_or(ClientError::NotLoggedIn)?;
+        let told = match self.access_token().await {
+            Ok(token) => self
+                .rest
+                .end_session(&token, tokens.session_id)
+                .await
+                .map_err(ClientError::from),
+            Err(error) => Err(error),
+        };
+        self.connection = None;
+        StoredTokens::delete(self.device.store_mut())?;
+        match told {
+            Err(error) if !error.ends_session() => Err(error),
+            _ => Ok(()),
+        }
     }
 }
