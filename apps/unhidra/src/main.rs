@@ -1,1 +1,72 @@
-fn main() {}
+//! `unhidra`: server and client in one program. Composition only; `docs/cli.md` is its contract.
+
+mod arguments;
+mod command;
+mod configuration;
+mod exit;
+mod failure;
+mod output;
+mod server;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{
+    arguments::{Admin, Arguments, Command, Config, Devices},
+    command::opening::Opening,
+    exit::{Exit, OrExit as _, Outcome},
+    output::{Output, printable},
+};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("unhidra: {}", printable(&failure.to_string()));
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Outcome {
+    let output = Output {
+        json: arguments.global.json,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .or_exit(Exit::Failed)?;
+    runtime.block_on(dispatch(arguments, output))
+}
+
+async fn dispatch(Arguments { global, command }: Arguments, output: Output) -> Outcome {
+    let opening = || Opening::of(&global);
+    match command {
+        Command::Serve(options) => command::serve::serve(&options, output).await,
+        Command::Demo(options) => command::demo::demo(options, output).await,
+        Command::Register(options) => command::enrol::register(&opening()?, options, output).await,
+        Command::Login(options) => command::enrol::login(&opening()?, options, output).await,
+        Command::Logout => command::session::logout(&opening()?, output).await,
+        Command::Whoami => command::session::whoami(&opening()?, output).await,
+        Command::Devices(Devices::List) => command::devices::list(&opening()?, output).await,
+        Command::Devices(Devices::Link { code, yes, name }) => {
+            command::devices::link(&opening()?, &code, yes, name, output).await
+        }
+        Command::Devices(Devices::Revoke { device }) => {
+            command::devices::revoke(&opening()?, device, output).await
+        }
+        Command::Verify(options) => {
+            command::verify::verify(&opening()?, options.user, options.confirm, output).await
+        }
+        Command::Send(options) => command::send::send(&opening()?, options, output).await,
+        Command::Read(options) => command::read::read(&opening()?, &options, output).await,
+        Command::Listen => command::read::listen(&opening()?, output).await,
+        Command::Admin(Admin::Invite { role, expires }) => {
+            command::admin::invite(&opening()?, role, expires, output).await
+        }
+        Command::Doctor(options) => command::doctor::doctor(&options, output),
+        Command::Config(Config::Example) => command::config::example(),
+    }
+}

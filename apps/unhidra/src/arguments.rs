@@ -1,0 +1,259 @@
+//! What can be typed: commands, options and their help. `docs/cli.md` is the contract.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use unhidra_runtime::unit::parse_duration;
+use unhidra_types::{DeviceId, Username};
+
+/// End-to-end encrypted messaging: server and client in one program.
+#[derive(Parser)]
+#[command(name = "unhidra", version, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  unhidra demo                                 see it work on this machine
+  unhidra serve --data ./data                  run a server
+  unhidra send bob 'hello'                     send a message
+  unhidra send bob --lines --batch b1 < file   send every line of a file, each once
+  unhidra read --json                          print what is new, for a script
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 configuration, 4 credentials, 5 server unreachable,
+6 not found, 7 sending blocked, 8 malformed input, 9 store, 10 version, 11 timed out.";
+
+#[derive(Args, Clone)]
+pub(crate) struct Global {
+    /// Which account on this machine
+    #[arg(long, global = true, default_value = "default", value_name = "NAME")]
+    pub(crate) profile: String,
+    /// Where profiles lie [default: the user's data folder]
+    #[arg(long, global = true, env = "UNHIDRA_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Where data folders lie, by the desktop's convention
+    #[arg(long, global = true, env = "XDG_DATA_HOME", hide = true)]
+    pub(crate) data_home: Option<PathBuf>,
+    /// Opens the profile's store [default: store.key in the profile]
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "passphrase_file")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Opens the profile's store by a passphrase: the first line of FILE
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run a server until it is told to stop
+    Serve(ServerOptions),
+    /// A server, two people and three devices on this machine
+    Demo(Demo),
+    /// Open an account with an invitation, and certify this device
+    #[command(
+        after_help = "Example:\n  unhidra register --server http://127.0.0.1:9000 --username alice --invitation TOKEN"
+    )]
+    Register(Register),
+    /// Log this profile in; a new device is then linked
+    Login(Login),
+    /// End this session; the keys stay
+    Logout,
+    /// Show user, device, session and role
+    Whoami,
+    /// List, link and revoke the account's devices
+    #[command(subcommand)]
+    Devices(Devices),
+    /// Show the digits to compare with a user
+    Verify(Verify),
+    /// Send a message, or every line of a file
+    #[command(
+        after_help = "Examples:\n  unhidra send bob 'hello'\n  unhidra send bob --lines --batch b1 < file"
+    )]
+    Send(Send),
+    /// Print messages that arrived, new ones once
+    Read(Read),
+    /// Print messages as they arrive, until interrupted
+    Listen,
+    /// Administer the server
+    #[command(subcommand)]
+    Admin(Admin),
+    /// Check configuration, data folder and port
+    Doctor(ServerOptions),
+    /// Show configuration
+    #[command(subcommand)]
+    Config(Config),
+}
+
+#[derive(Args, Clone, Default)]
+pub(crate) struct ServerOptions {
+    /// Configuration file [default: unhidra.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Address and port; loopback only
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// Folder for server and profiles [default: a new one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Address and port; loopback only
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// End after the conversation instead of serving on
+    #[arg(long)]
+    pub(crate) exit: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Register {
+    /// The server's address
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: String,
+    /// The wanted name: 2 to 32 of a-z, 0-9, `.`, `_`, `-`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) username: Username,
+    /// An invitation from an administrator
+    #[arg(long, value_name = "TOKEN", required_unless_present = "setup_token_file")]
+    pub(crate) invitation: Option<String>,
+    /// The file that the server wrote at its first start
+    #[arg(long, value_name = "FILE", conflicts_with = "invitation")]
+    pub(crate) setup_token_file: Option<PathBuf>,
+    /// The password is the first line of FILE [default: ask]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// What people call this device [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device_name: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Login {
+    /// The server's address
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: String,
+    /// The account's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) username: Username,
+    /// The password is the first line of FILE [default: ask]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// What people call this device [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device_name: Option<String>,
+    /// Certify this device by the 24 words in FILE instead of by another device
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recovery_key_file: Option<PathBuf>,
+    /// Take the six digits as compared: do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Devices {
+    /// List the account's devices
+    List,
+    /// Certify the device that shows CODE
+    Link {
+        /// What the new device shows
+        code: String,
+        /// Take the six digits as compared: do not ask
+        #[arg(long)]
+        yes: bool,
+        /// What people call the new device
+        #[arg(long, value_name = "NAME", default_value = "linked device")]
+        name: String,
+    },
+    /// Revoke a device for good
+    Revoke {
+        /// From `devices list`
+        device: DeviceId,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Verify {
+    /// Whose digits
+    pub(crate) user: Username,
+    /// Record that the digits match
+    #[arg(long)]
+    pub(crate) confirm: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Send {
+    /// To whom
+    pub(crate) user: Username,
+    /// The text [default: all of standard input as one message]
+    #[arg(conflicts_with_all = ["lines", "batch"])]
+    pub(crate) text: Option<String>,
+    /// Send each line of standard input as a message
+    #[arg(long)]
+    pub(crate) lines: bool,
+    /// Feeding the same lines under the same ID again sends only what is missing
+    #[arg(long, value_name = "ID", requires = "lines")]
+    pub(crate) batch: Option<String>,
+    /// Return when every message has come this far
+    #[arg(long, value_enum, default_value_t = Reach::Sent)]
+    pub(crate) wait: Reach,
+    /// Give up waiting; what is queued is kept
+    #[arg(long, value_parser = parse_duration, default_value = "30s", value_name = "TIME")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Reach {
+    /// The server has it.
+    Sent,
+    /// A device of the other user has opened and stored it.
+    Delivered,
+}
+
+#[derive(Args)]
+pub(crate) struct Read {
+    /// Only the conversation with this user
+    #[arg(long, value_name = "USER")]
+    pub(crate) from: Option<Username>,
+    /// Everything that this device has, not only what is new
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// At most so many messages, the oldest first
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Admin {
+    /// Make an invitation
+    Invite {
+        /// What the invited account may do
+        #[arg(long, value_enum, default_value_t = InviteRole::Member)]
+        role: InviteRole,
+        /// When the invitation ends
+        #[arg(long, value_parser = parse_duration, default_value = "7d", value_name = "TIME")]
+        expires: Duration,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InviteRole {
+    Member,
+    SuperAdmin,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Config {
+    /// Print every key with its meaning, unit and default
+    Example,
+}

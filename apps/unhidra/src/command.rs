@@ -1,0 +1,15 @@
+//! Commands: one file each, thin over the server or the client.
+
+pub(crate) mod admin;
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod devices;
+pub(crate) mod doctor;
+pub(crate) mod enrol;
+pub(crate) mod message;
+pub(crate) mod opening;
+pub(crate) mod read;
+pub(crate) mod send;
+pub(crate) mod serve;
+pub(crate) mod session;
+pub(crate) mod verify;

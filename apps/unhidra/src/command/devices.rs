@@ -1,0 +1,104 @@
+//! `devices list`, `link` and `revoke`.
+
+use anyhow::Context as _;
+use serde::Serialize;
+use unhidra_pair::linking::LinkCode;
+use unhidra_types::{DeviceId, Timestamp};
+
+use super::{enrol::confirmed, opening::Opening, read::shown_time};
+use crate::{
+    exit::{Exit, Failure, OrExit as _, Outcome},
+    output::{Output, printable},
+};
+
+#[derive(Serialize)]
+struct Listed {
+    device_id: DeviceId,
+    name: String,
+    this: bool,
+    created_at: Timestamp,
+    last_seen_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+}
+
+/// Lists the account's devices.
+pub(crate) async fn list(opening: &Opening, output: Output) -> Outcome {
+    let mut client = opening.client()?;
+    let this = client.device_id();
+    for device in client.devices().await? {
+        let listed = Listed {
+            device_id: device.device_id,
+            name: device.name,
+            this: device.device_id == this,
+            created_at: device.created_at,
+            last_seen_at: device.last_seen_at,
+            revoked_at: device.revoked_at,
+        };
+        output
+            .result(&listed, || shown(&listed))
+            .context("print a device")?;
+    }
+    Ok(())
+}
+
+fn shown(device: &Listed) -> String {
+    let standing = match (device.this, device.revoked_at, device.last_seen_at) {
+        (_, Some(at), _) => format!("revoked {}", shown_time(at)),
+        (true, ..) => "this device".to_owned(),
+        (false, None, Some(at)) => format!("seen {}", shown_time(at)),
+        (false, None, None) => "never seen".to_owned(),
+    };
+    format!("{}  {}  {standing}", device.device_id, printable(&device.name))
+}
+
+/// Certifies the device that shows `code`.
+pub(crate) async fn link(opening: &Opening, code: &str, yes: bool, name: String, output: Output) -> Outcome {
+    #[derive(Serialize)]
+    struct Linked {
+        device_id: DeviceId,
+        digits: String,
+    }
+    let code = LinkCode::parse_text(code).or_exit(Exit::Input)?;
+    let mut client = opening.client()?;
+    let certifying = client.link(&code).await?;
+    let digits = certifying.sas().to_string();
+    output.progress(&format!("Both devices have to show {digits}."));
+    if !yes && !confirmed(&format!("Does the new device show {digits}?"))? {
+        return Err(Failure {
+            exit: Exit::Failed,
+            error: anyhow::anyhow!("the digits differ: the device was not linked"),
+        });
+    }
+    let device_id = certifying.confirm(name).await?;
+    output
+        .result(&Linked { device_id, digits }, || format!("Linked {device_id}."))
+        .context("print the result")?;
+    Ok(())
+}
+
+/// Revokes a device for good.
+pub(crate) async fn revoke(opening: &Opening, device: DeviceId, output: Output) -> Outcome {
+    #[derive(Serialize)]
+    struct Revoked {
+        revoked: DeviceId,
+    }
+    let mut client = opening.client()?;
+    if client
+        .devices()
+        .await?
+        .iter()
+        .all(|known| known.device_id != device)
+    {
+        return Err(Failure {
+            exit: Exit::NotFound,
+            error: anyhow::anyhow!("the account has no such device: `unhidra devices list` names them"),
+        });
+    }
+    client.revoke_device(device).await?;
+    output
+        .result(&Revoked { revoked: device }, || {
+            format!("Revoked {device}; it is cut off for good.")
+        })
+        .context("print the result")?;
+    Ok(())
+}

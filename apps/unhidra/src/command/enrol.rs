@@ -1,0 +1,207 @@
+//! `register` and `login`: from a password to a certified device.
+
+use std::{io::IsTerminal as _, path::Path};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use unhidra_client_native::{
+    Client, Settings,
+    client::{LoggedIn, NewDevice, Registered},
+    server_url::ServerUrl,
+};
+use unhidra_pair::recovery::RecoveryKey;
+use unhidra_types::{DeviceId, UserId};
+use unhidra_wire::rest::{Hidden, LogIn, OpenAccount};
+use zeroize::Zeroizing;
+
+use super::opening::{Opening, first_line};
+use crate::{
+    arguments::{Login, Register},
+    exit::{Exit, Failure, OrExit as _, Outcome},
+    output::Output,
+};
+
+#[derive(Serialize)]
+struct Enrolled<'a> {
+    user_id: UserId,
+    username: &'a str,
+    device_id: DeviceId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_key: Option<&'a str>,
+}
+
+/// Opens an account and certifies this device.
+pub(crate) async fn register(opening: &Opening, options: Register, output: Output) -> Outcome {
+    let invitation = match (&options.invitation, &options.setup_token_file) {
+        (Some(token), _) => Zeroizing::new(token.clone()),
+        (None, Some(file)) => first_line(file).or_exit(Exit::Credentials)?,
+        (None, None) => return Err(usage("name an invitation or a set-up token file")),
+    };
+    let password = password(options.password_file.as_deref(), Repeat::Yes)?;
+    let account = OpenAccount {
+        invitation: Hidden::new(invitation.to_string()),
+        username: options.username,
+        password: Hidden::new(password.to_string()),
+    };
+    let server: ServerUrl = options.server.parse().or_exit(Exit::Usage)?;
+    let name = device_name(options.device_name);
+    let registered = Client::register(opening.profile()?, server, account, name, Settings::default()).await?;
+    show_registered(&registered, output)
+}
+
+/// Logs this profile in; a device that no chain names is linked or recovered.
+pub(crate) async fn login(opening: &Opening, options: Login, output: Output) -> Outcome {
+    let password = password(options.password_file.as_deref(), Repeat::No)?;
+    let log_in = LogIn {
+        username: options.username,
+        password: Hidden::new(password.to_string()),
+    };
+    let server: ServerUrl = options.server.parse().or_exit(Exit::Usage)?;
+    let name = device_name(options.device_name);
+    let client = match Client::log_in(opening.profile()?, server, log_in, name, Settings::default()).await? {
+        LoggedIn::Ready(client) => *client,
+        LoggedIn::Founded(registered) => return show_registered(&registered, output),
+        LoggedIn::NewDevice(new) => match &options.recovery_key_file {
+            Some(file) => {
+                let words = first_line(file).or_exit(Exit::Credentials)?;
+                let key = RecoveryKey::parse(&words).or_exit(Exit::Credentials)?;
+                new.recover(&key).await?
+            }
+            None => be_linked(*new, options.yes, output).await?,
+        },
+    };
+    show(&client, None, output)
+}
+
+async fn be_linked(new: NewDevice, yes: bool, output: Output) -> Result<Client, Failure> {
+    #[derive(Serialize)]
+    struct Code<'a> {
+        linking_code: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Digits<'a> {
+        digits: &'a str,
+    }
+    let comparing = new
+        .offer(|code| {
+            let text = code.to_text();
+            let shown = output.result(&Code { linking_code: &text }, || {
+                format!(
+                    "On a device that is logged in, run\n  unhidra devices link {}\nwithin two minutes.",
+                    &*text
+                )
+            });
+            if let Err(error) = shown {
+                tracing::debug!(error = %error, "the code could not be shown");
+            }
+        })
+        .await?;
+    let digits = comparing.sas().to_string();
+    if output.json {
+        output
+            .result(&Digits { digits: &digits }, String::new)
+            .context("print the digits")?;
+    }
+    if !yes && !confirmed(&format!("Does the other device show {digits}?"))? {
+        return Err(Failure {
+            exit: Exit::Failed,
+            error: anyhow::anyhow!("the digits differ: the device was not linked"),
+        });
+    }
+    Ok(comparing.confirm().await?)
+}
+
+fn show_registered(registered: &Registered, output: Output) -> Outcome {
+    show(&registered.client, Some(&registered.recovery), output)
+}
+
+fn show(client: &Client, recovery: Option<&RecoveryKey>, output: Output) -> Outcome {
+    let phrase = recovery.map(RecoveryKey::to_phrase);
+    let account = client.account();
+    let enrolled = Enrolled {
+        user_id: account.user_id,
+        username: account.username.as_str(),
+        device_id: client.device_id(),
+        recovery_key: phrase.as_ref().map(|phrase| phrase.as_str()),
+    };
+    let text = || match &phrase {
+        None => format!("Logged in as {} on {}.", account.username, enrolled.device_id),
+        Some(phrase) => format!(
+            "Registered {} on {}.\nWrite these 24 words down; they are shown once and bring the account back:\n\n{}\n",
+            account.username,
+            enrolled.device_id,
+            in_rows(phrase)
+        ),
+    };
+    output.result(&enrolled, text).context("print the result")?;
+    Ok(())
+}
+
+fn in_rows(phrase: &str) -> String {
+    let words: Vec<_> = phrase.split(' ').collect();
+    let rows = words.chunks(6).map(|row| format!("  {}", row.join(" ")));
+    rows.collect::<Vec<_>>().join("\n")
+}
+
+/// Whether a new password is typed twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    Yes,
+    No,
+}
+
+fn password(file: Option<&Path>, repeat: Repeat) -> Result<Zeroizing<String>, Failure> {
+    if let Some(file) = file {
+        return first_line(file).or_exit(Exit::Credentials);
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(usage(
+            "there is no terminal to ask for the password: use --password-file",
+        ));
+    }
+    let password = Zeroizing::new(rpassword::prompt_password("Password: ").context("read the password")?);
+    if repeat == Repeat::Yes {
+        let again = Zeroizing::new(rpassword::prompt_password("Again: ").context("read the password")?);
+        if again != password {
+            return Err(Failure {
+                exit: Exit::Input,
+                error: anyhow::anyhow!("the two passwords differ"),
+            });
+        }
+    }
+    Ok(password)
+}
+
+/// Asks a question on the terminal; anything but yes is no.
+pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(usage(
+            "there is no terminal to ask on: add --yes once the digits were compared",
+        ));
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin()
+        .read_line(&mut answer)
+        .context("read the answer")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn usage(text: &'static str) -> Failure {
+    Failure {
+        exit: Exit::Usage,
+        error: anyhow::anyhow!(text),
+    }
+}
+
+fn device_name(named: Option<String>) -> String {
+    named.unwrap_or_else(|| {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let printable: String = host.chars().filter(|c| !c.is_control()).take(64).collect();
+        if printable.is_empty() {
+            "device".to_owned()
+        } else {
+            printable
+        }
+    })
+}

@@ -1,0 +1,101 @@
+//! A message as people and scripts see it.
+
+use serde::Serialize;
+use unhidra_client::{Message, MessageBody, Progress};
+use unhidra_client_native::{Client, ClientError};
+use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, Username};
+
+use super::read::shown_time;
+use crate::output::printable;
+
+/// One message, in the form that `docs/cli.md` promises.
+#[derive(Debug, Serialize)]
+pub(crate) struct ShownMessage {
+    pub(crate) msg_id: MsgId,
+    pub(crate) conversation: ConversationId,
+    pub(crate) seq: u64,
+    pub(crate) from: Username,
+    pub(crate) to: Username,
+    pub(crate) from_device: DeviceId,
+    pub(crate) sent_at: Timestamp,
+    pub(crate) server_time: Timestamp,
+    pub(crate) state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unsupported: bool,
+    /// Earlier messages of the sending device that are missing.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) missing_before: u64,
+}
+
+impl ShownMessage {
+    /// Names what a message only identifies.
+    pub(crate) async fn of(client: &mut Client, message: Message) -> Result<Self, ClientError> {
+        let own = client.account().user_id;
+        let peer = client.peer_of(message.conversation)?;
+        let from = client.name_of(message.sender).await?;
+        let to = if message.sender == own { peer } else { own };
+        let to = client.name_of(to).await?;
+        let state = match message.sender == own {
+            false => "received",
+            true => state(
+                client
+                    .device()
+                    .progress(message.conversation, message.msg_id)?
+                    .progress,
+            ),
+        };
+        let (text, unsupported) = match message.body {
+            MessageBody::Text(text) => (Some(text), false),
+            MessageBody::Unsupported(_) => (None, true),
+        };
+        Ok(Self {
+            msg_id: message.msg_id,
+            conversation: message.conversation,
+            seq: message.seq,
+            from,
+            to,
+            from_device: message.sender_device,
+            sent_at: message.sent_at,
+            server_time: message.server_time,
+            state,
+            text,
+            unsupported,
+            missing_before: message.missing_before,
+        })
+    }
+
+    /// The message as a line for a person.
+    pub(crate) fn line(&self) -> String {
+        let text = match &self.text {
+            Some(text) => printable(text),
+            None => "(needs a newer version of this program)".to_owned(),
+        };
+        let gap = match self.missing_before {
+            0 => String::new(),
+            missing => format!("({missing} missing before this) "),
+        };
+        format!(
+            "{}  {} -> {}  {gap}{text}",
+            shown_time(self.server_time),
+            self.from,
+            self.to
+        )
+    }
+}
+
+/// The word for how far an own message has come.
+pub(crate) const fn state(progress: Progress) -> &'static str {
+    match progress {
+        // Another device of this user sent it: it came through the log.
+        Progress::Unknown | Progress::Accepted { .. } => "sent",
+        Progress::Draft | Progress::Queued => "queued",
+        Progress::Delivered { .. } => "delivered",
+        Progress::Failed(_) => "failed",
+    }
+}
+
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}

@@ -1,0 +1,79 @@
+//! The server's configuration: every section, composed.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use unhidra_runtime::{
+    config::{ConfigFile, Sources},
+    telemetry::LogConfig,
+    unit,
+};
+
+use crate::arguments::ServerOptions;
+
+/// Where the configuration is looked for unless it is named.
+pub(crate) const DEFAULT_FILE: &str = "unhidra.toml";
+
+/// Everything that an operator can set.
+#[derive(Clone, Debug, confique::Config)]
+pub(crate) struct Configuration {
+    /// Where the server listens and keeps its data.
+    #[config(nested)]
+    pub(crate) server: ServerConfig,
+    /// Passwords and sessions.
+    #[config(nested)]
+    pub(crate) identity: unhidra_identity::IdentityConfig,
+    /// The server's own keys.
+    #[config(nested)]
+    pub(crate) keys: unhidra_keys::KeysConfig,
+    /// Conversations.
+    #[config(nested)]
+    pub(crate) messaging: MessagingConfig,
+    /// The log.
+    #[config(nested)]
+    pub(crate) log: LogConfig,
+}
+
+#[derive(Clone, Debug, confique::Config)]
+pub(crate) struct ServerConfig {
+    /// Address and port. Only loopback addresses are served until there is TLS.
+    #[config(default = "127.0.0.1:9000")]
+    pub(crate) listen: SocketAddr,
+    /// Folder for the database, the keys and the set-up token. Created with mode 0700.
+    #[config(default = "data")]
+    pub(crate) data: PathBuf,
+    /// WebSocket connections at once, a number. Further ones are answered with 503.
+    #[config(default = 10000)]
+    pub(crate) max_connections: usize,
+    /// How long connections may take to finish when the server stops, a duration.
+    #[config(default = "10s", deserialize_with = unit::duration)]
+    pub(crate) shutdown_grace: Duration,
+}
+
+#[derive(Clone, Debug, confique::Config)]
+pub(crate) struct MessagingConfig {
+    /// How long a sealed body of a direct message waits for devices that do not collect it, a duration.
+    #[config(default = "30d", deserialize_with = unit::duration)]
+    pub(crate) keep_uncollected: Duration,
+}
+
+/// Loads the configuration that `options` ask for.
+///
+/// # Errors
+/// What the operator has to correct.
+pub(crate) fn load(options: &ServerOptions) -> anyhow::Result<Configuration> {
+    let default = PathBuf::from(DEFAULT_FILE);
+    let file = match &options.config {
+        Some(file) => ConfigFile::Named(file),
+        None => ConfigFile::Default(&default),
+    };
+    let mut flags = Vec::new();
+    if let Some(data) = &options.data {
+        let data = data.to_str().context("--data has to be UTF-8")?;
+        flags.push(("server.data".to_owned(), data.to_owned()));
+    }
+    if let Some(listen) = options.listen {
+        flags.push(("server.listen".to_owned(), listen.to_string()));
+    }
+    Ok(Sources::from_process(file, flags)?.load()?)
+}

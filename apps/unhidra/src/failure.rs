@@ -1,0 +1,79 @@
+//! What went wrong in the client, as an exit code and one line with the remedy.
+
+use unhidra_client::SubmitError;
+use unhidra_client_native::{
+    client::{ClientError, Remedy},
+    connection::{ConnectError, Disconnect},
+    profile::ProfileError,
+    rest::RestError,
+};
+use unhidra_wire::{close::Close, rest::ProblemCode};
+
+use crate::exit::{Exit, Failure};
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let exit = exit_of(&error);
+        let remedy = match error.remedy() {
+            Remedy::LogIn => Some("log in with `unhidra login`"),
+            Remedy::TryLater if exit == Exit::TimedOut => Some("what was queued is kept"),
+            Remedy::TryLater => Some("try again later; what was queued is kept"),
+            Remedy::Text("") => None,
+            Remedy::Text(text) => Some(text),
+        };
+        let error = anyhow::Error::from(error);
+        let error = match remedy {
+            Some(remedy) => anyhow::anyhow!("{error:#}: {remedy}"),
+            None => error,
+        };
+        Self { exit, error }
+    }
+}
+
+impl From<ProfileError> for Failure {
+    fn from(error: ProfileError) -> Self {
+        ClientError::from(error).into()
+    }
+}
+
+fn exit_of(error: &ClientError) -> Exit {
+    match error {
+        ClientError::NotLoggedIn | ClientError::OtherAccount | ClientError::Recovery(_) => Exit::Credentials,
+        ClientError::NoDevice(_) | ClientError::IdentityChanged(_) | ClientError::ListWithheld(_) => {
+            Exit::Blocked
+        }
+        ClientError::TimedOut => Exit::TimedOut,
+        ClientError::Profile(_) | ClientError::Store(_) => Exit::Store,
+        ClientError::Rest(error) => exit_of_rest(error),
+        ClientError::Connect(ConnectError::Unauthenticated) => Exit::Credentials,
+        ClientError::Connect(ConnectError::OtherProtocol) => Exit::Version,
+        ClientError::Connect(_) => Exit::Unreachable,
+        ClientError::Disconnected(Disconnect::Closed(Some(Close::SessionEnded | Close::DeviceRevoked))) => {
+            Exit::Credentials
+        }
+        ClientError::Disconnected(Disconnect::Malformed(_)) => Exit::Version,
+        ClientError::Disconnected(_) => Exit::Unreachable,
+        ClientError::Submit(SubmitError::Store(_)) => Exit::Store,
+        ClientError::Submit(_) => Exit::Input,
+        _ => Exit::Failed,
+    }
+}
+
+fn exit_of_rest(error: &RestError) -> Exit {
+    match error.code() {
+        Some(ProblemCode::Unauthenticated | ProblemCode::Forbidden | ProblemCode::InvitationRefused) => {
+            Exit::Credentials
+        }
+        Some(ProblemCode::NotFound) => Exit::NotFound,
+        Some(ProblemCode::Malformed | ProblemCode::PasswordUnsuitable | ProblemCode::TooLarge) => Exit::Input,
+        Some(ProblemCode::UnsupportedVersion) => Exit::Version,
+        Some(ProblemCode::RateLimited | ProblemCode::Unavailable | ProblemCode::Internal) => {
+            Exit::Unreachable
+        }
+        Some(_) => Exit::Failed,
+        None => match error {
+            RestError::Unreachable(_) => Exit::Unreachable,
+            _ => Exit::Version,
+        },
+    }
+}

@@ -1,0 +1,66 @@
+//! What a person or a script sees. Text from others never reaches the terminal as control sequences.
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+/// Where results go: text for people, or one JSON object a line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    pub(crate) json: bool,
+}
+
+impl Output {
+    /// Prints a result: `value` for scripts, `text` for people.
+    pub(crate) fn result(self, value: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
+        let line = if self.json {
+            serde_json::to_string(value)?
+        } else {
+            text()
+        };
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{line}")?;
+        stdout.flush()
+    }
+
+    /// Tells a person how it goes, on standard error.
+    pub(crate) fn progress(self, text: &str) {
+        if !self.json {
+            eprintln!("{text}");
+        }
+    }
+}
+
+/// `text` with control characters and invisible direction marks shown instead of sent; newline and tab stay.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => shown.push(character),
+            _ if character.is_control() || reorders(character) => {
+                shown.extend(character.escape_unicode());
+            }
+            _ => shown.push(character),
+        }
+    }
+    shown
+}
+
+/// Characters that make a terminal show another order than the one that was sent.
+const fn reorders(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_sequences_are_shown_and_not_sent() {
+        assert_eq!(
+            printable("a\u{1b}[2Jb\r\u{9b}c\u{202e}d"),
+            "a\\u{1b}[2Jb\\u{d}\\u{9b}c\\u{202e}d"
+        );
+        assert_eq!(printable("tab\tline\nümlaut"), "tab\tline\nümlaut");
+    }
+}

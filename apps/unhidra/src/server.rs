@@ -1,0 +1,261 @@
+//! The server, composed: what is opened in which order, which tasks run, and how it ends.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    net::SocketAddr,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use rustix::fs::{FlockOperation, flock};
+use tokio::net::TcpListener;
+use unhidra_gateway::{registry::Registry, upgrade::Gateway};
+use unhidra_http::App;
+use unhidra_identity::{Exposure, Foundation, Identity, Setup};
+use unhidra_keys::Keys;
+use unhidra_messaging::{Messaging, relay::relay};
+use unhidra_runtime::{Clock, Stage, Tasks, Weight, signal::Signals};
+use unhidra_store::{Store, StoreError};
+use unhidra_types::{ConversationId, MsgId};
+use unhidra_wire::base64::Base64;
+
+use crate::configuration::Configuration;
+
+/// Connections that read the database at once.
+const READERS: usize = 4;
+/// How often keys and counted refusals are looked after.
+const UPKEEP: Duration = Duration::from_secs(60);
+
+/// A server that is able to serve.
+pub(crate) struct Server {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// The single-use token for the first administrator, while there is no account.
+    pub(crate) setup_token: Option<PathBuf>,
+    tasks: Tasks,
+    identity: Identity,
+    store: Store,
+    clock: Clock,
+    grace: Duration,
+    _lock: File,
+}
+
+/// One message as the server holds it.
+pub(crate) struct StoredMessage {
+    /// Its place in the log.
+    pub(crate) seq: u64,
+    /// The sealed body.
+    pub(crate) body: Base64,
+    /// How many devices still have a capsule.
+    pub(crate) capsules: usize,
+}
+
+impl Server {
+    /// Opens everything and begins to listen.
+    ///
+    /// # Errors
+    /// What the operator has to correct; nothing runs then.
+    ///
+    /// # Cancellation safety
+    /// A call that is dropped leaves tasks running until the process ends.
+    pub(crate) async fn start(configuration: &Configuration, clock: Clock) -> anyhow::Result<Self> {
+        let Configuration {
+            server,
+            identity,
+            keys,
+            messaging,
+            ..
+        } = configuration;
+        ensure!(
+            server.listen.ip().is_loopback(),
+            "{} is not a loopback address: without TLS the server listens on loopback only; use 127.0.0.1",
+            server.listen
+        );
+        let lock = open_folder(&server.data)?;
+        let listener = TcpListener::bind(server.listen)
+            .await
+            .with_context(|| listen_failed(server.listen))?;
+        let address = listener.local_addr().context("read the port")?;
+        let context = clock.context();
+        let origins = identity.origins(address);
+        let issuer = origins.first().context("the server has an address")?;
+        let keys = Keys::open(keys, &server.data, issuer, &context).context("open the server's keys")?;
+        let (store, commits) = Store::open(&server.data.join("unhidra.db"), READERS)?;
+        let foundation = Foundation {
+            store: store.clone(),
+            keys,
+            config: identity.clone(),
+            exposure: Exposure::Loopback,
+            origins,
+        };
+        let (identity, setup) = Identity::open(foundation, &server.data, &context).await?;
+        identity
+            .note_start(&context)
+            .await
+            .context("write the start to the audit log")?;
+        let messaging_service = Messaging::new(store.clone());
+        let registry = Registry::new(server.max_connections);
+        let (bus, notices) = unhidra_bus::local();
+
+        let tasks = Tasks::new();
+        let keep = messaging.keep_uncollected;
+        let sweeper = messaging_service.clone();
+        let sweep_clock = clock.clone();
+        let delivery = registry.clone();
+        tasks.spawn(Stage::Worker, "relay", Weight::Critical, async move |stop| {
+            stop.race(relay(commits, bus)).await.unwrap_or(Ok(()))
+        });
+        tasks.spawn(Stage::Worker, "delivery", Weight::Critical, async move |stop| {
+            stop.race(delivery.deliver(notices)).await;
+            Ok::<_, std::convert::Infallible>(())
+        });
+        tasks.spawn(Stage::Worker, "retention", Weight::Ordinary, async move |stop| {
+            sweeper.expire_bodies(sweep_clock, keep, stop).await
+        });
+        let (caretaker, upkeep_clock) = (identity.clone(), clock.clone());
+        tasks.spawn(Stage::Worker, "upkeep", Weight::Ordinary, async move |stop| {
+            while stop.race(tokio::time::sleep(UPKEEP)).await.is_some() {
+                if let Err(error) = caretaker.upkeep(&upkeep_clock.context()).await {
+                    tracing::warn!(error = %error, "upkeep failed and is tried again");
+                }
+            }
+            Ok::<_, std::convert::Infallible>(())
+        });
+        let gateway = Gateway {
+            identity: identity.clone(),
+            messaging: messaging_service.clone(),
+            registry,
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+        };
+        let app = App {
+            identity: identity.clone(),
+            messaging: messaging_service,
+            store: store.clone(),
+            clock: clock.clone(),
+        };
+        let router = unhidra_http::router(app).merge(unhidra_gateway::upgrade::routes(gateway));
+        let accept_tasks = tasks.clone();
+        tasks.spawn(Stage::Listener, "listener", Weight::Critical, async move |stop| {
+            unhidra_http::listener::accept(listener, router, accept_tasks, stop).await
+        });
+        tracing::info!(address = %address, "serving");
+        let setup_token = match setup {
+            Setup::Needed(file) => Some(file),
+            Setup::Done => None,
+        };
+        Ok(Self {
+            address,
+            setup_token,
+            tasks,
+            identity,
+            store,
+            clock,
+            grace: server.shutdown_grace,
+            _lock: lock,
+        })
+    }
+
+    /// Serves until a signal or the end of a critical task, then ends in order.
+    ///
+    /// # Errors
+    /// When a critical task failed or tasks had to be aborted.
+    pub(crate) async fn run(self, mut signals: Signals) -> anyhow::Result<()> {
+        let ended = signals.run(&self.tasks, self.grace).await;
+        self.finish(ended).await
+    }
+
+    /// Ends in order, without waiting for a signal.
+    ///
+    /// # Errors
+    /// When tasks had to be aborted.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        let ended = self.tasks.shutdown(self.grace).await;
+        self.finish(ended).await
+    }
+
+    /// What the store holds of one message, as long as a device still has to collect it.
+    ///
+    /// # Errors
+    /// When the database fails or the message is not there.
+    pub(crate) async fn stored(
+        &self,
+        conversation: ConversationId,
+        msg_id: MsgId,
+    ) -> anyhow::Result<StoredMessage> {
+        let found = self
+            .store
+            .read(move |db| {
+                let Some(conversation) = db.conversation(conversation)? else {
+                    return Ok(None);
+                };
+                let entries = db.entries(conversation.log, 1, conversation.head, usize::MAX)?;
+                let Some(entry) = entries.into_iter().find(|entry| entry.msg_id == msg_id) else {
+                    return Ok(None);
+                };
+                let capsules = db.capsules(conversation.log, entry.seq)?;
+                let body = Base64(entry.body.unwrap_or_default().into());
+                Ok::<_, StoreError>(Some(StoredMessage {
+                    seq: entry.seq,
+                    body,
+                    capsules,
+                }))
+            })
+            .await?;
+        found.context("the server does not hold the message")
+    }
+
+    async fn finish(self, ended: unhidra_runtime::tasks::Ended) -> anyhow::Result<()> {
+        self.identity
+            .note_stop(&self.clock.context())
+            .await
+            .context("write the stop to the audit log")?;
+        self.store.close().await;
+        if let Some(culprit) = ended.culprit {
+            bail!("the task {culprit} ended; the log says why");
+        }
+        if !ended.aborted.is_empty() {
+            tracing::warn!(tasks = ?ended.aborted, "tasks did not end within the grace");
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Creates the data folder and makes sure that no other server uses it.
+fn open_folder(folder: &Path) -> anyhow::Result<File> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| {
+            format!(
+                "create the data folder {}: choose a writable one with --data",
+                folder.display()
+            )
+        })?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(folder.join("lock"))
+        .with_context(|| format!("write to the data folder {}", folder.display()))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(error) if io::Error::from(error).kind() == io::ErrorKind::WouldBlock => {
+            bail!(
+                "another server uses {}: stop it, or choose another folder with --data",
+                folder.display()
+            )
+        }
+        Err(error) => Err(error).context("lock the data folder"),
+    }
+}
+
+fn listen_failed(address: SocketAddr) -> String {
+    format!("listen on {address}: is another server running? choose another port with --listen")
+}
