@@ -18,6 +18,8 @@ mod failure;
 mod handler;
 pub mod listener;
 mod observe;
+#[cfg(test)]
+mod tests;
 
 use axum::{Router, extract::DefaultBodyLimit, extract::FromRef, middleware};
 use unhidra_identity::Identity;

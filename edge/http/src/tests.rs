@@ -1,0 +1,15 @@
+//! The whole interface, driven through the real router and a real database; the tests play the devices.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the tests hold the keys of the devices that they play"
+)]
+
+mod access;
+mod chain;
+mod device;
+mod link;
+mod login;
+mod prekeys;
+mod session;
+mod talk;
+mod world;
