@@ -109,20 +109,15 @@ impl Failure {
 
     /// The document, with the headers that belong to it.
     pub(crate) fn answer(&self, request: RequestId) -> Response {
-        let code = serde_json::to_value(self.code).unwrap_or_default();
         let problem = Problem {
-            kind: format!("urn:unhidra:problem:{}", code.as_str().unwrap_or("internal")),
-            title: self.title.to_owned(),
-            status: self.status().as_u16(),
-            code: self.code,
-            request_id: request.to_string(),
             head: self.head,
+            ..Problem::new(self.status().as_u16(), self.code, self.title, request.to_string())
         };
         let mut response = (self.status(), axum::Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
+            HeaderValue::from_static(Problem::CONTENT_TYPE),
         );
         if self.code == ProblemCode::Unauthenticated {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -322,5 +317,34 @@ impl From<AppendError> for Failure {
             AppendError::Refused { .. } => Self::malformed("the entry breaks a rule of its conversation"),
             AppendError::Store(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use unhidra_runtime::Clock;
+
+    use super::*;
+
+    #[test]
+    fn an_overloaded_server_says_when_to_come_back() {
+        let answer =
+            Failure::from(LoginError::Overloaded(Overloaded)).answer(Clock::System.context().request_id);
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()[header::RETRY_AFTER], "5");
+    }
+
+    #[test]
+    fn a_database_error_shows_nothing_of_itself() {
+        let failure = Failure::from(StoreError::Corrupt("secret_column"));
+        assert_eq!(
+            (failure.status(), failure.title),
+            (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL)
+        );
+        assert!(
+            failure
+                .cause
+                .is_some_and(|cause| cause.to_string().contains("secret_column"))
+        );
     }
 }

@@ -10,6 +10,7 @@ mod device;
 mod link;
 mod login;
 mod prekeys;
+mod secrecy;
 mod session;
 mod talk;
 mod world;

@@ -233,6 +233,17 @@ impl Tx<'_> {
             ])?;
         Ok(counted > 0)
     }
+
+    /// Forgets what was counted in earlier hours.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn forget_bundle_counts(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("DELETE FROM bundle_quota WHERE hour < ?1")?
+            .execute([column::integer(now.as_millis() / MILLIS_PER_HOUR)])?;
+        Ok(())
+    }
 }
 
 const MILLIS_PER_HOUR: u64 = 3_600_000;

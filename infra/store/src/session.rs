@@ -153,6 +153,38 @@ impl Tx<'_> {
             .collect()
     }
 
+    /// Ends at most `limit` sessions that were not renewed since `idle_since`, or began before `begun_before`, and names
+    /// them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn expire_sessions(
+        &mut self,
+        idle_since: Timestamp,
+        begun_before: Timestamp,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.connection
+            .prepare_cached(
+                "UPDATE session SET ended_at = ?1 WHERE session_id IN (
+                     SELECT session_id FROM session
+                     WHERE ended_at IS NULL AND (refreshed_at < ?2 OR created_at < ?3) LIMIT ?4)
+                 RETURNING session_id",
+            )?
+            .query_map(
+                params![
+                    column::millis(now),
+                    column::millis(idle_since),
+                    column::millis(begun_before),
+                    limit
+                ],
+                |row| Ok(column::id(row, "session_id")),
+            )?
+            .map(|row| row?)
+            .collect()
+    }
+
     /// Forgets the ended sessions of a device.
     ///
     /// # Errors

@@ -121,7 +121,7 @@ impl Identity {
 
     async fn refuse_invitation<T>(&self, caller: &Caller) -> Result<T, AccountError> {
         let record = self.record(caller, Act::InvitationRefused, Subject::Nothing);
-        self.note_refusal(&caller.context, self.key_of_text("invitation"), record)
+        self.note_refusal(&caller.context, self.key_of_caller(caller), record)
             .await?;
         Err(AccountError::InvitationRefused)
     }

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::PoisonError};
 use unhidra_audit::{Act, Details, Record, Subject};
 use unhidra_runtime::Context;
 use unhidra_store::StoreError;
-use unhidra_types::{Timestamp, UserId, Username};
+use unhidra_types::{SessionId, Timestamp, Username};
 
 use crate::{Caller, Identity, append, server_record};
 
@@ -88,25 +88,27 @@ impl Identity {
     /// # Cancellation safety
     /// The record is written or not; nothing else changes.
     pub async fn note_denial(&self, caller: &Caller, action: &'static str) -> Result<(), StoreError> {
-        let key = match caller.user() {
-            Some(user) => self.key_of_user(user),
-            None => self.key_of_text("anonymous"),
-        };
+        let key = self.key_of_caller(caller);
         let mut record = self.record(caller, Act::AccessRefused, Subject::Nothing);
         record.details.action = Some(action);
         self.note_refusal(&caller.context, key, record).await
     }
 
-    pub(crate) fn key_of_user(&self, user: UserId) -> RefusalKey {
-        self.key(b"\x11UNH1/refusal/user", user.as_bytes())
+    /// The user, or the network that someone unknown asks from.
+    pub(crate) fn key_of_caller(&self, caller: &Caller) -> RefusalKey {
+        match (caller.user(), caller.network) {
+            (Some(user), _) => self.key(b"\x11UNH1/refusal/user", user.as_bytes()),
+            (None, Some(network)) => self.key(b"\x10UNH1/refusal/net", network.to_string().as_bytes()),
+            (None, None) => self.key(b"\x10UNH1/refusal/net", b""),
+        }
+    }
+
+    pub(crate) fn key_of_session(&self, session: SessionId) -> RefusalKey {
+        self.key(b"\x14UNH1/refusal/session", session.as_bytes())
     }
 
     pub(crate) fn key_of_name(&self, username: &Username) -> RefusalKey {
         self.key(b"\x11UNH1/refusal/name", username.as_str().as_bytes())
-    }
-
-    pub(crate) fn key_of_text(&self, text: &str) -> RefusalKey {
-        self.key(b"\x11UNH1/refusal/text", text.as_bytes())
     }
 
     fn key(&self, label: &[u8], value: &[u8]) -> RefusalKey {

@@ -248,9 +248,9 @@ impl Identity {
         act: Act,
         subject: Subject,
     ) -> Result<Tokens, SessionError> {
-        let key = match caller.user() {
-            Some(user) => self.key_of_user(user),
-            None => self.key_of_text("refresh"),
+        let key = match subject {
+            Subject::Session(session) => self.key_of_session(session),
+            _ => self.key_of_caller(caller),
         };
         self.note_refusal(&caller.context, key, self.record(caller, act, subject))
             .await?;

@@ -1,11 +1,15 @@
-//! What happens by itself: counted refusals are written down, keys are rotated, start and stop are recorded.
+//! What happens by itself: sessions end with their time, counted refusals are written down, keys are rotated, start and
+//! stop are recorded.
 
 use unhidra_audit::{Act, Details, Subject};
 use unhidra_keys::KeyError;
 use unhidra_runtime::Context;
-use unhidra_store::StoreError;
+use unhidra_store::{Event, StoreError};
 
 use crate::{Identity, append, refusal::Extent, server_record};
+
+/// Sessions that one call ends at most, so that the writer is not held up; the rest is due at the next call.
+const MAX_EXPIRED_AT_ONCE: u32 = 256;
 
 /// Why upkeep failed; it is tried again at the next time.
 #[derive(Debug, thiserror::Error)]
@@ -28,11 +32,37 @@ impl Identity {
     /// What was done stays done; the rest is due again.
     pub async fn upkeep(&self, context: &Context) -> Result<(), UpkeepError> {
         self.write_counted_refusals(context, Extent::PastMinutes).await?;
+        self.expire_sessions(context).await?;
         if self.keys().rotation_due(context.now) {
             self.note_server_act(context, Act::KeyRotated).await?;
             self.keys().rotate(context)?;
         }
         Ok(())
+    }
+
+    /// Ends sessions whose time is over, so that their connections close, and forgets counts of past hours.
+    async fn expire_sessions(&self, context: &Context) -> Result<(), StoreError> {
+        let idle_since = context.now.saturating_sub(self.0.config.session_idle);
+        let begun_before = context.now.saturating_sub(self.0.config.session_lifetime);
+        let context = *context;
+        self.store()
+            .write(move |tx| {
+                tx.forget_bundle_counts(context.now)?;
+                for ended in tx.expire_sessions(idle_since, begun_before, MAX_EXPIRED_AT_ONCE, context.now)? {
+                    let details = Details {
+                        reason: Some("expired"),
+                        ..Details::default()
+                    };
+                    append(
+                        tx,
+                        &context,
+                        &server_record(&context, Act::SessionEnded, Subject::Session(ended), details),
+                    )?;
+                    tx.emit(Event::SessionEnded(ended));
+                }
+                Ok(())
+            })
+            .await
     }
 
     /// Writes down that the server came up.

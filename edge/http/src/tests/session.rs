@@ -264,3 +264,17 @@ async fn tokens_end_with_their_lifetime_and_survive_a_key_rotation() {
         ProblemCode::Unauthenticated
     );
 }
+
+#[tokio::test]
+async fn upkeep_ends_the_sessions_whose_time_is_over_and_tells_their_connections() {
+    let (mut world, _, alice) = World::with_two().await;
+    let device = &alice.devices[0];
+    world.hand.advance(30 * DAY);
+    let kept: Tokens = device.refresh(&world, &device.refresh_token()).await.ok();
+    world.events();
+    world.hand.advance(Duration::from_millis(1));
+    world.identity.upkeep(&world.clock.context()).await.unwrap();
+    assert!(matches!(world.events()[..], [Event::SessionEnded(ended)] if ended != kept.session_id));
+    world.identity.upkeep(&world.clock.context()).await.unwrap();
+    assert!(world.events().is_empty());
+}
