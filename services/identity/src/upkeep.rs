@@ -1,13 +1,17 @@
 //! What happens by itself: sessions end with their time, counted refusals are written down, keys are rotated, start and
 //! stop are recorded.
 
+use std::{convert::Infallible, time::Duration};
+
+use tokio::time::MissedTickBehavior;
 use unhidra_audit::{Act, Details, Subject};
 use unhidra_keys::KeyError;
-use unhidra_runtime::Context;
+use unhidra_runtime::{Clock, Context, Stop};
 use unhidra_store::{Event, StoreError};
 
 use crate::{Identity, append, refusal::Extent, server_record};
 
+const PERIOD: Duration = Duration::from_secs(60);
 /// Sessions that one call ends at most, so that the writer is not held up; the rest is due at the next call.
 const MAX_EXPIRED_AT_ONCE: u32 = 256;
 
@@ -23,6 +27,24 @@ pub enum UpkeepError {
 }
 
 impl Identity {
+    /// Does what is due every minute until asked to stop; a failure is logged and due again.
+    ///
+    /// # Errors
+    /// None.
+    ///
+    /// # Cancellation safety
+    /// As [`Identity::upkeep`].
+    pub async fn keep_up(self, clock: Clock, stop: Stop) -> Result<(), Infallible> {
+        let mut ticks = tokio::time::interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.race(ticks.tick()).await.is_some() {
+            if let Err(error) = self.upkeep(&clock.context()).await {
+                tracing::error!("upkeep of identity failed: {error}");
+            }
+        }
+        Ok(())
+    }
+
     /// Does what is due; meant to be called about once a minute.
     ///
     /// # Errors

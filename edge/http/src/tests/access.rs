@@ -247,12 +247,11 @@ async fn what_is_not_documented_is_a_problem_too() {
         world.post("/v1/sessions", None, big).await.problem(),
         ProblemCode::TooLarge
     );
-    let untyped = Request::builder()
-        .method("POST")
-        .uri("/v1/sessions")
-        .body(Body::from("{}"))
-        .unwrap();
-    assert_eq!(world.send(untyped).await.problem(), ProblemCode::Malformed);
+    let login = json!({"username": "alice", "password": PASSWORD}).to_string();
+    let form = Request::post("/v1/sessions")
+        .header(header::CONTENT_TYPE, "text/plain")
+        .body(Body::from(login));
+    assert_eq!(world.send(form.unwrap()).await.problem(), ProblemCode::Malformed);
 }
 
 #[tokio::test]

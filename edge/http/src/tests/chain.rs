@@ -128,6 +128,13 @@ async fn records_of_another_user_or_key_are_refused() {
         ProblemCode::ChainRefused
     );
 
+    let own = std::mem::replace(&mut new.user, alice.user);
+    assert_eq!(
+        extend(&world, &new, new.first_upload(&world)).await.problem(),
+        ProblemCode::ChainRefused
+    );
+    new.user = own;
+
     new.begin_chain(&world).await;
     new.begin_session(&world, 0).await;
     let uik = std::mem::replace(

@@ -51,6 +51,18 @@ async fn a_bundle_passes_every_check_of_its_receiver() {
 }
 
 #[tokio::test]
+async fn a_user_answers_for_their_own_devices_only() {
+    let (world, root, alice) = World::with_two().await;
+    upload(&world, &alice, alice.devices[0].prekeys(&alice, &world, 1, 1, 1))
+        .await
+        .ok::<Stock>();
+    let path = format!("/v1/users/{}/bundles", root.user);
+    let body = json!({"devices": [alice.devices[0].id]});
+    let bundles: Bundles = world.post(&path, Some(root.access()), body).await.ok();
+    assert!(bundles.bundles.is_empty());
+}
+
+#[tokio::test]
 async fn one_time_keys_are_handed_out_once_and_then_the_last_resort() {
     let (world, root, alice) = World::with_two().await;
     upload(&world, &alice, alice.devices[0].prekeys(&alice, &world, 1, 1, 2)).await;
