@@ -55,7 +55,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("unhidra-audit", &["unhidra-types", "unhidra-crypto"]),
     ("unhidra-policy", &["unhidra-types"]),
-    ("unhidra-keys", &["unhidra-types"]),
+    ("unhidra-keys", &["unhidra-types", "unhidra-runtime"]),
     ("unhidra-identity", SERVICE),
     ("unhidra-messaging", SERVICE),
     ("unhidra-http", EDGE),

@@ -11,7 +11,6 @@ use unhidra_identity::{
     account::AccountError, device_chain::ExtendError, invitation::InviteError, link::LinkError,
     login::LoginError, prekey::PrekeyError, session::SessionError,
 };
-use unhidra_keys::KeyError;
 use unhidra_messaging::{append::AppendError, conversation::OpenError};
 use unhidra_policy::Denial;
 use unhidra_runtime::{Overloaded, RequestId};
@@ -166,12 +165,6 @@ impl From<Overloaded> for Failure {
     }
 }
 
-impl From<KeyError> for Failure {
-    fn from(error: KeyError) -> Self {
-        Self::internal(error)
-    }
-}
-
 impl From<Denial> for Failure {
     fn from(denial: Denial) -> Self {
         match denial {
@@ -194,7 +187,7 @@ impl From<AccountError> for Failure {
                 Self::new(ProblemCode::PasswordUnsuitable, "a password has 10 to 1024 bytes")
             }
             AccountError::Overloaded(error) => error.into(),
-            AccountError::Keys(error) => error.into(),
+            AccountError::Keys(error) => Self::internal(error),
             AccountError::Store(error) => error.into(),
         }
     }
@@ -205,7 +198,7 @@ impl From<LoginError> for Failure {
         match error {
             LoginError::Refused => Self::unauthenticated(),
             LoginError::Overloaded(error) => error.into(),
-            LoginError::Keys(error) => error.into(),
+            LoginError::Keys(error) => Self::internal(error),
             LoginError::Store(error) => error.into(),
         }
     }
@@ -215,7 +208,7 @@ impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Refused => Self::unauthenticated(),
-            SessionError::Keys(error) => error.into(),
+            SessionError::Keys(error) => Self::internal(error),
             SessionError::Store(error) => error.into(),
         }
     }
