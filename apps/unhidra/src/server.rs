@@ -26,9 +26,6 @@ use crate::configuration::Configuration;
 
 /// Connections that read the database at once.
 const READERS: usize = 4;
-/// How often keys and counted refusals are looked after.
-const UPKEEP: Duration = Duration::from_secs(60);
-
 /// A server that is able to serve.
 pub(crate) struct Server {
     /// Where it listens.
@@ -117,12 +114,7 @@ impl Server {
         });
         let (caretaker, upkeep_clock) = (identity.clone(), clock.clone());
         tasks.spawn(Stage::Worker, "upkeep", Weight::Ordinary, async move |stop| {
-            while stop.race(tokio::time::sleep(UPKEEP)).await.is_some() {
-                if let Err(error) = caretaker.upkeep(&upkeep_clock.context()).await {
-                    tracing::warn!(error = %error, "upkeep failed and is tried again");
-                }
-            }
-            Ok::<_, std::convert::Infallible>(())
+            caretaker.keep_up(upkeep_clock, stop).await
         });
         let gateway = Gateway {
             identity: identity.clone(),

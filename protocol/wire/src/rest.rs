@@ -428,7 +428,14 @@ impl Problem {
     /// A problem without a chain head.
     #[must_use]
     pub fn new(status: u16, code: ProblemCode, title: &str, request_id: String) -> Self {
-        Self { kind: alloc::format!("urn:unhidra:problem:{code}"), title: title.into(), status, code, request_id, head: None }
+        Self {
+            kind: alloc::format!("urn:unhidra:problem:{code}"),
+            title: title.into(),
+            status,
+            code,
+            request_id,
+            head: None,
+        }
     }
 }
 
