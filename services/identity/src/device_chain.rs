@@ -218,9 +218,10 @@ impl Extension {
             }
             Change::Renewed(id, certified) => tx.renew_device(*id, certified)?,
             Change::Revoked(id) => {
+                // The one event below ends the connections of these sessions too: a `SessionEnded` would tell the device
+                // to log in again, and whichever came first would be what it hears.
                 for ended in tx.end_sessions_of(*id, context.now)? {
                     note(tx, Act::SessionEnded, Subject::Session(ended), None)?;
-                    tx.emit(Event::SessionEnded(ended));
                 }
                 tx.revoke_device(*id, context.now)?;
                 note(tx, Act::DeviceRevoked, Subject::Device(*id), None)?;
@@ -392,4 +393,101 @@ fn head_of((version, hash): (u32, [u8; 32])) -> ChainHead {
 fn is_name(name: &str) -> bool {
     let length = name.chars().count();
     (1..=MAX_NAME_CHARS).contains(&length) && !name.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use unhidra_audit::{Actor, Details};
+    use unhidra_runtime::Clock;
+    use unhidra_store::{Store, account::Account, session::Session};
+    use unhidra_types::{Role, SessionId, Timestamp};
+
+    use super::*;
+
+    const ORG: OrgId = OrgId::from_bytes([1; 16]);
+    const USER: UserId = UserId::from_bytes([2; 16]);
+    const DEVICE: DeviceId = DeviceId::from_bytes([3; 16]);
+    const SESSION: SessionId = SessionId::from_bytes([4; 16]);
+
+    fn begin(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
+        tx.found_organisation(ORG, now)?;
+        tx.open_account(
+            &Account {
+                user: USER,
+                org: ORG,
+                username: "alice".parse().unwrap(),
+                role: Role::Member,
+                password: String::new(),
+                disabled_at: None,
+            },
+            now,
+        )?;
+        tx.keep_device(&Device {
+            id: DEVICE,
+            user: USER,
+            org: ORG,
+            name: "laptop".into(),
+            certified: Certified {
+                capabilities: 0,
+                dsk: [5; 32],
+                certificate_hash: [6; 32],
+                not_before: now,
+                not_after: now,
+            },
+            created_at: now,
+            last_seen_at: None,
+            revoked_at: None,
+        })?;
+        tx.begin_session(&Session {
+            id: SESSION,
+            device: DEVICE,
+            user: USER,
+            org: ORG,
+            created_at: now,
+            refreshed_at: now,
+            current_hash: [7; 32],
+            previous_hash: None,
+            current_token: vec![8],
+            ended_at: None,
+        })
+    }
+
+    fn revocation() -> Extension {
+        Extension {
+            user: USER,
+            org: ORG,
+            expected: 0,
+            records: vec![vec![9]],
+            head: head_of((0, [10; 32])),
+            changes: vec![Change::Revoked(DEVICE)],
+            recovery: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_revoked_device_hears_of_its_revocation_and_not_of_its_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, mut feed) = Store::open(&folder.path().join("test.db"), 1).unwrap();
+        let context = Clock::System.context();
+        store.write(move |tx| begin(tx, context.now)).await.unwrap();
+        let record = AuditRecord {
+            at: context.now,
+            org: Some(ORG),
+            actor: Actor::User(USER),
+            act: Act::ChainBegun,
+            subject: Subject::User(USER),
+            request: *context.request_id.as_bytes(),
+            details: Details::default(),
+        };
+        let revoking = store.write(move |tx| revocation().take_effect(tx, &context, &record));
+        revoking.await.unwrap();
+
+        let ended = store.read(|db| db.session(SESSION)).await.unwrap().unwrap();
+        assert_eq!(ended.ended_at, Some(context.now));
+        let events = feed.recv().await.unwrap();
+        assert!(
+            matches!(events.as_slice(), [Event::DeviceRevoked(DEVICE), Event::ListChanged { .. }]),
+            "{events:?}"
+        );
+    }
 }
