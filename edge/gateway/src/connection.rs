@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use unhidra_messaging::{Messaging, access::Sender, append::AppendError, delivery::Log};
 use unhidra_runtime::{Clock, Stop};
 use unhidra_store::{StoreError, entry::Place};
-use unhidra_types::{ConversationId, MsgId};
+use unhidra_types::{ConversationId, DeviceId, MsgId};
 use unhidra_wire::{
     close::Close,
     frame::{Append, Appended, ClientFrame, Refusal, Refused, ServerFrame, Welcome},
@@ -47,6 +47,7 @@ struct Answer {
     conversation: ConversationId,
     msg_id: MsgId,
     attempt: u8,
+    dest: Option<DeviceId>,
     outcome: Result<Place, AppendError>,
 }
 
@@ -299,6 +300,7 @@ impl Session {
             conversation,
             msg_id,
             attempt,
+            dest,
             ..
         } = append;
         let taken = self.connection.messaging.append(
@@ -311,6 +313,7 @@ impl Session {
                 conversation,
                 msg_id,
                 attempt,
+                dest,
                 outcome: taken.await,
             }
         }));
@@ -321,6 +324,7 @@ impl Session {
             conversation,
             msg_id,
             attempt,
+            dest,
             outcome,
         } = answer;
         let refused = |reason, heads, retry_after_ms| {
@@ -328,6 +332,7 @@ impl Session {
                 conversation,
                 msg_id,
                 attempt,
+                dest,
                 reason,
                 heads,
                 retry_after_ms,
@@ -338,6 +343,7 @@ impl Session {
                 conversation,
                 msg_id,
                 attempt,
+                dest,
                 seq,
                 server_time,
             }),

@@ -195,6 +195,8 @@ pub struct Appended {
     pub msg_id: MsgId,
     /// Repeated from the Append.
     pub attempt: u8,
+    /// Repeated from the Append.
+    pub dest: Option<DeviceId>,
     /// Its place in the log, from 1, without gaps.
     pub seq: u64,
     /// When the server took it.
@@ -210,6 +212,8 @@ pub struct Refused {
     pub msg_id: MsgId,
     /// Repeated from the Append.
     pub attempt: u8,
+    /// Repeated from the Append.
+    pub dest: Option<DeviceId>,
     /// Why.
     pub reason: Refusal,
     /// Current heads when a list was stale.
@@ -327,6 +331,7 @@ impl ServerFrame {
                 seq: appended.seq,
                 server_time: appended.server_time.as_millis(),
                 attempt: appended.attempt.into(),
+                dest: dest_bytes(appended.dest),
             }),
             Self::Refused(refused) => Kind::Refused(refused.to_proto()),
             Self::Deliver(deliver) => Kind::Deliver(deliver.to_proto()),
@@ -368,6 +373,7 @@ impl ServerFrame {
                 conversation: conversation(&appended.conversation)?,
                 msg_id: msg_id(&appended.msg_id)?,
                 attempt: attempt(appended.attempt)?,
+                dest: dest(&appended.dest)?,
                 seq: appended.seq,
                 server_time: Timestamp::from_millis(appended.server_time),
             }),
@@ -402,7 +408,7 @@ impl Append {
                 .collect(),
             body: self.body.clone(),
             capsules: self.capsules.iter().map(Capsule::to_proto).collect(),
-            dest: self.dest.map(|device| id(device.as_bytes())).unwrap_or_default(),
+            dest: dest_bytes(self.dest),
         }
     }
 
@@ -431,11 +437,7 @@ impl Append {
             return Err(FrameError::Field("capsules"));
         }
         let attempt = attempt(append.attempt)?;
-        let dest = if append.dest.is_empty() {
-            None
-        } else {
-            Some(device(&append.dest)?)
-        };
+        let dest = dest(&append.dest)?;
         match dest {
             Some(dest) if devices != [dest] => return Err(FrameError::Field("dest")),
             None if attempt > 0 => return Err(FrameError::Field("dest")),
@@ -567,6 +569,7 @@ impl Refused {
             heads: self.heads.iter().copied().map(ListVersion::to_proto).collect(),
             retry_after_ms: self.retry_after_ms,
             attempt: self.attempt.into(),
+            dest: dest_bytes(self.dest),
         }
     }
 
@@ -584,6 +587,7 @@ impl Refused {
             conversation: conversation(&refused.conversation)?,
             msg_id: msg_id(&refused.msg_id)?,
             attempt: attempt(refused.attempt)?,
+            dest: dest(&refused.dest)?,
             reason,
             heads: refused
                 .heads
@@ -655,6 +659,17 @@ fn device(bytes: &[u8]) -> Result<DeviceId, FrameError> {
     bytes.try_into().map_err(|_| FrameError::Field("device"))
 }
 
+fn dest(bytes: &[u8]) -> Result<Option<DeviceId>, FrameError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    bytes.try_into().map(Some).map_err(|_| FrameError::Field("dest"))
+}
+
+fn dest_bytes(dest: Option<DeviceId>) -> Bytes {
+    dest.map(|device| id(device.as_bytes())).unwrap_or_default()
+}
+
 fn attempt(number: u32) -> Result<u8, FrameError> {
     match u8::try_from(number) {
         Ok(attempt) if attempt <= MAX_ATTEMPT => Ok(attempt),
@@ -714,6 +729,32 @@ mod tests {
             ClientFrame::decode(ClientFrame::Append(owed).encode()),
             Err(FrameError::Field("dest"))
         );
+    }
+
+    #[test]
+    fn an_answer_names_all_that_tells_one_append_from_another() {
+        let (conversation, msg_id) = (append().conversation, append().msg_id);
+        for dest in [None, Some(DeviceId::from_bytes([5; 16]))] {
+            let appended = ServerFrame::Appended(Appended {
+                conversation,
+                msg_id,
+                attempt: 1,
+                dest,
+                seq: 7,
+                server_time: Timestamp::from_millis(8),
+            });
+            assert_eq!(ServerFrame::decode(appended.encode()), Ok(Some(appended)));
+            let refused = ServerFrame::Refused(Refused {
+                conversation,
+                msg_id,
+                attempt: 1,
+                dest,
+                reason: Refusal::StaleList,
+                heads: append().list_versions,
+                retry_after_ms: 9,
+            });
+            assert_eq!(ServerFrame::decode(refused.encode()), Ok(Some(refused)));
+        }
     }
 
     #[test]

@@ -46,6 +46,7 @@ impl Logs {
                 conversation: append.conversation,
                 msg_id: append.msg_id,
                 attempt: append.attempt,
+                dest: append.dest,
                 reason,
                 heads,
                 retry_after_ms: 0,
@@ -56,6 +57,7 @@ impl Logs {
                 conversation: append.conversation,
                 msg_id: append.msg_id,
                 attempt: append.attempt,
+                dest: append.dest,
                 seq,
                 server_time,
             })
