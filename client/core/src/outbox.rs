@@ -137,6 +137,12 @@ impl Entry {
         conversation: ConversationId,
         msg_id: MsgId,
     ) -> Result<Option<EntryNumber>, StoreError> {
+        let whole = Self::find(tx, conversation, msg_id, None)?;
+        if let Some(number) = whole
+            && Queued::load(tx, &queue_key(State::Ready, number))?.is_some()
+        {
+            return Ok(whole);
+        }
         let range = KeyRange::prefix(&key(&[msg_id.as_bytes(), conversation.as_bytes()]));
         let rows = tx.scan(Table::OutboxIndex, &range, Order::Ascending, MAX_CAPSULES)?;
         let mut numbers = rows
@@ -149,7 +155,7 @@ impl Entry {
                 return Ok(Some(*number));
             }
         }
-        Ok(numbers.first().copied())
+        Ok(whole)
     }
 
     /// Forgets the entry that `newest` pushes beyond the bound, unless it is still queued.

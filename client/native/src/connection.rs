@@ -235,3 +235,132 @@ fn connect_error(error: SocketError) -> ConnectError {
         error => ConnectError::Unreachable(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::HeaderName;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+    use tokio_websockets::{CloseCode, ServerBuilder};
+    use unhidra_types::ConversationId;
+
+    use super::*;
+
+    const FAST: Heartbeat = Heartbeat {
+        ping_after: Duration::from_millis(40),
+        give_up_after: Duration::from_millis(160),
+        handshake: Duration::from_secs(5),
+    };
+
+    async fn listen() -> (TcpListener, ServerUrl) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        (listener, url.parse().unwrap())
+    }
+
+    /// Accepts one connection and answers the handshake with `protocol`; gives what the client had offered.
+    async fn accept(listener: &TcpListener, protocol: &'static str) -> (String, WebSocketStream<TcpStream>) {
+        let (stream, _) = listener.accept().await.unwrap();
+        let name: HeaderName = SEC_WEBSOCKET_PROTOCOL;
+        let builder = ServerBuilder::new()
+            .add_header(name, HeaderValue::from_static(protocol))
+            .unwrap();
+        let (request, socket) = builder.accept(stream).await.unwrap();
+        let offered = request.headers()[SEC_WEBSOCKET_PROTOCOL].to_str().unwrap();
+        (offered.to_owned(), socket)
+    }
+
+    fn token() -> Hidden {
+        Hidden::new("the.access-token".into())
+    }
+
+    #[tokio::test]
+    async fn the_token_is_offered_beside_the_protocol_and_frames_pass_both_ways() {
+        let (listener, url) = listen().await;
+        let token = token();
+        let (opened, (offered, mut server)) = tokio::join!(
+            Connection::open(&url, &token, FAST),
+            accept(&listener, SUBPROTOCOL)
+        );
+        assert_eq!(offered, "unhidra.v1, bearer.the.access-token");
+        let mut connection = opened.unwrap();
+        let frame = ClientFrame::Acknowledge {
+            conversation: ConversationId::from_bytes([1; 16]),
+            seq: 7,
+        };
+        connection.feed(&frame).await.unwrap();
+        connection.flush().await.unwrap();
+        let arrived = server.next().await.unwrap().unwrap();
+        assert_eq!(ClientFrame::decode(arrived.into_payload().into()).unwrap(), frame);
+        let caught_up = Message::binary(ServerFrame::CaughtUp.encode());
+        server.send(caught_up).await.unwrap();
+        assert_eq!(connection.receive().await.unwrap(), ServerFrame::CaughtUp);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_selects_another_protocol_is_left() {
+        let (listener, url) = listen().await;
+        let token = token();
+        let (opened, _server) = tokio::join!(Connection::open(&url, &token, FAST), accept(&listener, "chat"));
+        assert!(matches!(opened, Err(ConnectError::OtherProtocol)));
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_is_told_apart_from_other_refusals() {
+        for (status, is_token) in [("401 Unauthorized", true), ("503 Service Unavailable", false)] {
+            let (listener, url) = listen().await;
+            let token = token();
+            let refuse = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 1024];
+                let read = stream.read(&mut request).await.unwrap();
+                assert!(read > 0);
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            };
+            let (opened, ()) = tokio::join!(Connection::open(&url, &token, FAST), refuse);
+            match opened {
+                Err(ConnectError::Unauthenticated) => assert!(is_token),
+                Err(ConnectError::Refused(503)) => assert!(!is_token),
+                _ => panic!("{status}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_answers_pings_is_kept_and_a_silent_one_is_given_up() {
+        let (listener, url) = listen().await;
+        let token = token();
+        let (opened, (_, mut server)) = tokio::join!(
+            Connection::open(&url, &token, FAST),
+            accept(&listener, SUBPROTOCOL)
+        );
+        let mut connection = opened.unwrap();
+        let serving = async { while server.next().await.is_some() {} };
+        let waiting = async { tokio::join!(connection.receive(), serving) };
+        let outcome = timeout(FAST.give_up_after * 3, waiting).await;
+        assert!(outcome.is_err(), "a living connection waits");
+        // From now on nobody reads on the other side.
+        assert!(matches!(connection.receive().await, Err(Disconnect::Silent)));
+    }
+
+    #[tokio::test]
+    async fn the_reason_of_a_close_is_told() {
+        let (listener, url) = listen().await;
+        let token = token();
+        let (opened, (_, mut server)) = tokio::join!(
+            Connection::open(&url, &token, FAST),
+            accept(&listener, SUBPROTOCOL)
+        );
+        let mut connection = opened.unwrap();
+        let code = CloseCode::try_from(Close::DeviceRevoked.code()).unwrap();
+        server.send(Message::close(Some(code), "")).await.unwrap();
+        let ended = connection.receive().await;
+        assert!(matches!(
+            ended,
+            Err(Disconnect::Closed(Some(Close::DeviceRevoked)))
+        ));
+    }
+}

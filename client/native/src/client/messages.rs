@@ -50,6 +50,10 @@ impl Client {
         let conversation = direct_conversation(self.account.user_id, peer);
         let outstanding = submitted.ids.iter().map(|msg_id| (conversation, *msg_id));
         self.outstanding.extend(outstanding);
+        if submitted.new < submitted.ids.len() {
+            // Messages of a batch that was fed before have had their answer.
+            self.recheck_outstanding()?;
+        }
         Ok(Outgoing {
             conversation,
             ids: submitted.ids,
@@ -68,7 +72,6 @@ impl Client {
     /// # Errors
     /// [`ClientError::TimedOut`] at `deadline`.
     pub async fn drain(&mut self, limit: usize, deadline: Instant) -> Result<(), ClientError> {
-        self.recheck_outstanding()?;
         while self.outstanding.len() > limit {
             self.step(deadline).await?;
             if Instant::now() >= deadline {
