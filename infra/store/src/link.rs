@@ -27,6 +27,9 @@ pub enum Direction {
     ToCertifier,
 }
 
+/// Forgotten channels that go whenever one is opened: more than one, so that the table can't grow.
+const PRUNED_PER_CHANNEL: i64 = 16;
+
 impl Direction {
     const fn number(self) -> i64 {
         match self {
@@ -88,7 +91,7 @@ impl Snapshot<'_> {
 }
 
 impl Tx<'_> {
-    /// Opens a channel, and forgets those opened before `forget_before`.
+    /// Opens a channel, and forgets channels of anyone that were opened before `forget_before`, a few each time.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails, or the device has a channel.
@@ -98,8 +101,11 @@ impl Tx<'_> {
         forget_before: Timestamp,
     ) -> Result<(), StoreError> {
         self.connection
-            .prepare_cached("DELETE FROM link_channel WHERE user_id = ?1 AND opened_at < ?2")?
-            .execute(params![channel.user.as_bytes(), column::millis(forget_before)])?;
+            .prepare_cached(
+                "DELETE FROM link_channel WHERE device_id IN
+                     (SELECT device_id FROM link_channel WHERE opened_at < ?1 ORDER BY opened_at LIMIT ?2)",
+            )?
+            .execute([column::millis(forget_before), PRUNED_PER_CHANNEL])?;
         self.connection
             .prepare_cached(
                 "INSERT INTO link_channel (device_id, user_id, org_id, opened_at) VALUES (?1, ?2, ?3, ?4)",

@@ -5,6 +5,7 @@ use rusqlite::Connection;
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_log.sql"),
     include_str!("../migrations/0002_identity.sql"),
+    include_str!("../migrations/0003_windows.sql"),
 ];
 
 /// Why a schema could not be brought up to date.

@@ -1,5 +1,7 @@
 //! Prekeys of devices, encoded as bundles hold them. One-time keys are taken once.
 
+use std::time::Duration;
+
 use rusqlite::{OptionalExtension as _, Row, params};
 use unhidra_types::{DeviceId, OrgId, Timestamp, UserId};
 
@@ -204,8 +206,8 @@ impl Tx<'_> {
             .transpose()
     }
 
-    /// Counts one more bundle with one-time keys against what `requester` may take of `device` in this hour.
-    /// `false` when `limit` is reached; nothing is counted then.
+    /// Counts one more bundle with one-time keys against what `requester` may take of `device` within [`QUOTA_WINDOW`],
+    /// wherever that window begins. `false` when `limit` is reached; nothing is counted then.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -216,37 +218,38 @@ impl Tx<'_> {
         limit: u32,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        let window = column::millis(now.saturating_sub(QUOTA_WINDOW));
         let counted = self
             .connection
             .prepare_cached(
-                "INSERT INTO bundle_quota (requester, device_id, hour, taken) VALUES (?1, ?2, ?3, 1)
-                 ON CONFLICT (requester, device_id) DO UPDATE
-                     SET taken = CASE WHEN bundle_quota.hour = excluded.hour THEN bundle_quota.taken + 1 ELSE 1 END,
-                         hour = excluded.hour
-                     WHERE bundle_quota.hour <> excluded.hour OR bundle_quota.taken < ?4",
+                "INSERT INTO bundle_taken (requester, device_id, taken_at)
+                 SELECT ?1, ?2, ?3 WHERE ?5 >
+                     (SELECT count(*) FROM bundle_taken WHERE requester = ?1 AND device_id = ?2 AND taken_at > ?4)",
             )?
             .execute(params![
                 requester.as_bytes(),
                 device.as_bytes(),
-                column::integer(now.as_millis() / MILLIS_PER_HOUR),
+                column::millis(now),
+                window,
                 limit
             ])?;
         Ok(counted > 0)
     }
 
-    /// Forgets what was counted in earlier hours.
+    /// Forgets what no longer counts. Until then the table holds a row for each bundle with one-time keys.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn forget_bundle_counts(&mut self, now: Timestamp) -> Result<(), StoreError> {
         self.connection
-            .prepare_cached("DELETE FROM bundle_quota WHERE hour < ?1")?
-            .execute([column::integer(now.as_millis() / MILLIS_PER_HOUR)])?;
+            .prepare_cached("DELETE FROM bundle_taken WHERE taken_at <= ?1")?
+            .execute([column::millis(now.saturating_sub(QUOTA_WINDOW))])?;
         Ok(())
     }
 }
 
-const MILLIS_PER_HOUR: u64 = 3_600_000;
+/// How long a bundle with one-time keys counts.
+pub const QUOTA_WINDOW: Duration = Duration::from_secs(3_600);
 
 fn prekey_set(row: &Row<'_>) -> Result<PrekeySet, StoreError> {
     let last_resort: Option<Vec<u8>> = column::value(row, "last_resort")?;
