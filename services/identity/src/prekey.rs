@@ -1,6 +1,9 @@
 //! The prekey directory: what devices leave here so that others can begin sessions while they are away.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use unhidra_audit::{Act, Subject};
 use unhidra_chain::{
@@ -16,7 +19,7 @@ use unhidra_store::{
 };
 use unhidra_types::{
     DeviceId, Timestamp, UserId,
-    limits::{MAX_LIVE_DEVICES, ONE_TIME_KEM_PREKEYS, ONE_TIME_PREKEYS},
+    limits::{CERTIFICATE_TOLERANCE, MAX_LIVE_DEVICES, ONE_TIME_KEM_PREKEYS, ONE_TIME_PREKEYS},
 };
 use unhidra_wire::{
     base64::Base64,
@@ -27,6 +30,10 @@ use crate::{Caller, Identity, append, session::is_live};
 
 /// Bundles with one-time keys that one user may take of one device in an hour; further ones come without.
 pub const ONE_TIME_BUNDLES_PER_HOUR: u32 = 5;
+/// How far ahead a signed prekey may end. The device's clock may be wrong by [`CERTIFICATE_TOLERANCE`] on top of it.
+pub const MAX_LIFETIME: Duration = Duration::from_secs(14 * 86_400);
+/// The highest number of a set that the database can hold.
+const MAX_GENERATION: u64 = i64::MAX.cast_unsigned();
 /// `opk_id` and `OPK` of a bundle without a one-time key.
 const NO_ONE_TIME: [u8; OneTimePrekey::BYTES] = [0; OneTimePrekey::BYTES];
 
@@ -201,7 +208,8 @@ fn verify(device: &Device, body: UploadPrekeys, now: Timestamp) -> Result<Upload
     let certified = &device.certified;
     let pq = Capabilities::from_bits(certified.capabilities).contains(Capabilities::PQ);
     let fits_capabilities = pq == body.last_resort.is_some() && (pq || body.one_time_kem.is_empty());
-    if body.generation == 0 || body.cert_hash.0 != certified.certificate_hash || !fits_capabilities {
+    let is_number = (1..=MAX_GENERATION).contains(&body.generation);
+    if !is_number || body.cert_hash.0 != certified.certificate_hash || !fits_capabilities {
         return Err(PrekeyError::Refused);
     }
     if body.one_time.len() > ONE_TIME_PREKEYS || body.one_time_kem.len() > ONE_TIME_KEM_PREKEYS {
@@ -294,7 +302,11 @@ impl Check {
     }
 
     fn dated(&self, prekey: Vec<u8>, not_after: Timestamp) -> Result<Dated, PrekeyError> {
-        if not_after > self.now {
+        let latest = self
+            .now
+            .saturating_add(MAX_LIFETIME)
+            .saturating_add(CERTIFICATE_TOLERANCE);
+        if not_after > self.now && not_after <= latest {
             Ok(Dated { prekey, not_after })
         } else {
             Err(PrekeyError::Refused)
