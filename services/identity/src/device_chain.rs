@@ -486,7 +486,10 @@ mod tests {
         assert_eq!(ended.ended_at, Some(context.now));
         let events = feed.recv().await.unwrap();
         assert!(
-            matches!(events.as_slice(), [Event::DeviceRevoked(DEVICE), Event::ListChanged { .. }]),
+            matches!(
+                events.as_slice(),
+                [Event::DeviceRevoked(DEVICE), Event::ListChanged { .. }]
+            ),
             "{events:?}"
         );
     }
