@@ -31,7 +31,7 @@ pub enum Notice {
         /// Everyone in it.
         members: Vec<UserId>,
     },
-    /// A user's device chain has grown.
+    /// A user's device chain has grown; for that user's own devices.
     ListChanged(ListVersion),
     /// A session is over: its connections end.
     SessionEnded(SessionId),

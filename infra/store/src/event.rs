@@ -18,7 +18,7 @@ pub enum Event {
         /// Everyone in it.
         members: Vec<UserId>,
     },
-    /// A user's device chain has grown.
+    /// A user's device chain has grown; for that user's own devices.
     ListChanged {
         /// Whose chain.
         user: UserId,

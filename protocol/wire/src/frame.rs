@@ -83,7 +83,7 @@ pub enum ServerFrame {
     },
     /// All that was waiting has been sent.
     CaughtUp,
-    /// A user's chain has grown.
+    /// The chain of the device's own user has grown.
     ListChanged(ListVersion),
 }
 
