@@ -233,6 +233,7 @@ mod tests {
             ("unhidra-gateway", "unhidra-client"),
             ("unhidra-store", "unhidra-identity"),
             ("unhidra-messaging", "unhidra-identity"),
+            ("unhidra-http", "unhidra-keys"),
             ("unhidra-types", "unhidra-crypto"),
             ("unhidra-client", "unhidra-store"),
         ] {
