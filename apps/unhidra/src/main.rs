@@ -11,6 +11,7 @@ mod server;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::fs::Mode;
 
 use crate::{
     arguments::{Admin, Arguments, Command, Config, Devices},
@@ -20,6 +21,8 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    // Databases, keys and logs that this program creates are its user's alone.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let arguments = Arguments::parse();
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,

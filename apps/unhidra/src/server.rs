@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -10,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use tokio::net::TcpListener;
 use unhidra_gateway::{registry::Registry, upgrade::Gateway};
 use unhidra_http::App;
@@ -26,6 +28,10 @@ use crate::configuration::Configuration;
 
 /// Connections that read the database at once.
 const READERS: usize = 4;
+/// How often, and after which pauses, the lock of the data folder is tried.
+const LOCK_ATTEMPTS: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
 /// A server that is able to serve.
 pub(crate) struct Server {
     /// Where it listens.
@@ -71,7 +77,7 @@ impl Server {
             "{} is not a loopback address: without TLS the server listens on loopback only; use 127.0.0.1",
             server.listen
         );
-        let lock = open_folder(&server.data)?;
+        let lock = open_folder(&server.data).await?;
         let listener = TcpListener::bind(server.listen)
             .await
             .with_context(|| listen_failed(server.listen))?;
@@ -217,8 +223,8 @@ impl Server {
     }
 }
 
-/// Creates the data folder and makes sure that no other server uses it.
-fn open_folder(folder: &Path) -> anyhow::Result<File> {
+/// Creates the data folder and makes sure that no other server uses it. A server that is just ending gets a moment.
+async fn open_folder(folder: &Path) -> anyhow::Result<File> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -236,16 +242,17 @@ fn open_folder(folder: &Path) -> anyhow::Result<File> {
         .mode(0o600)
         .open(folder.join("lock"))
         .with_context(|| format!("write to the data folder {}", folder.display()))?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(error) if io::Error::from(error).kind() == io::ErrorKind::WouldBlock => {
-            bail!(
-                "another server uses {}: stop it, or choose another folder with --data",
-                folder.display()
-            )
+    for _ in 0..LOCK_ATTEMPTS {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(lock),
+            Err(Errno::WOULDBLOCK) => tokio::time::sleep(LOCK_PAUSE).await,
+            Err(error) => return Err(error).context("lock the data folder"),
         }
-        Err(error) => Err(error).context("lock the data folder"),
     }
+    bail!(
+        "another server uses {}: stop it, or choose another folder with --data",
+        folder.display()
+    )
 }
 
 fn listen_failed(address: SocketAddr) -> String {
