@@ -42,8 +42,8 @@ pub(crate) fn ci(root: &Path) -> anyhow::Result<()> {
     step(
         root,
         Command::new("cargo")
-            .args(["doc", "--quiet", "--workspace", "--no-deps"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
+            .args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"])
+            .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"),
     )?;
     test(root)
 }
