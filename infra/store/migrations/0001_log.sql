@@ -38,7 +38,7 @@ CREATE TABLE entry (
 
 CREATE UNIQUE INDEX entry_by_seq ON entry (log, seq);
 -- A retry finds the first.
-CREATE UNIQUE INDEX entry_by_sender ON entry (sender_device, msg_id, dest, attempt);
+CREATE UNIQUE INDEX entry_by_sender ON entry (sender_device, msg_id, log, dest, attempt);
 
 CREATE TABLE capsule (
     log       INTEGER NOT NULL,

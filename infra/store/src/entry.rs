@@ -89,12 +89,13 @@ pub struct StoredEntry {
 }
 
 impl Snapshot<'_> {
-    /// The place of an entry that was appended before.
+    /// The place of an entry that was appended to the log before.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn place_of(
         &self,
+        log: LogNumber,
         sender_device: DeviceId,
         msg_id: MsgId,
         dest: Option<DeviceId>,
@@ -103,10 +104,11 @@ impl Snapshot<'_> {
         self.connection
             .prepare_cached(
                 "SELECT seq, server_time FROM entry
-                 WHERE sender_device = ?1 AND msg_id = ?2 AND dest = ?3 AND attempt = ?4",
+                 WHERE log = ?1 AND sender_device = ?2 AND msg_id = ?3 AND dest = ?4 AND attempt = ?5",
             )?
             .query_row(
                 params![
+                    log.0,
                     sender_device.as_bytes(),
                     msg_id.as_bytes(),
                     dest_column(dest),

@@ -16,6 +16,8 @@ const BOB: UserId = UserId::from_bytes([2; 16]);
 const ALICES_DEVICE: DeviceId = DeviceId::from_bytes([3; 16]);
 const BOBS_DEVICE: DeviceId = DeviceId::from_bytes([4; 16]);
 const CONVERSATION: ConversationId = ConversationId::from_bytes([5; 16]);
+const GROUP: ConversationId = ConversationId::from_bytes([6; 16]);
+const ORG: OrgId = OrgId::from_bytes([9; 16]);
 const BUDGET: usize = 64 * 1024;
 const NOW: Timestamp = Timestamp::from_millis(1_000);
 
@@ -24,13 +26,11 @@ fn open(folder: &Path) -> (Store, CommitFeed) {
 }
 
 fn open_direct(tx: &mut Tx<'_>) -> Result<Conversation, StoreError> {
-    tx.open_conversation(
-        CONVERSATION,
-        OrgId::from_bytes([9; 16]),
-        Kind::Direct,
-        &[ALICE, BOB],
-        NOW,
-    )
+    tx.open_conversation(CONVERSATION, ORG, Kind::Direct, &[ALICE, BOB], NOW)
+}
+
+fn open_group(tx: &mut Tx<'_>) -> Result<Conversation, StoreError> {
+    tx.open_conversation(GROUP, ORG, Kind::Group, &[ALICE, BOB], NOW)
 }
 
 fn entry(number: u8) -> NewEntry {
@@ -48,6 +48,14 @@ fn entry(number: u8) -> NewEntry {
             sealed: Bytes::from(vec![number; 170]),
         }]),
         body: Bytes::from(vec![number; 300]),
+    }
+}
+
+fn group_entry(number: u8) -> NewEntry {
+    NewEntry {
+        conversation: GROUP,
+        recipients: Recipients::Members,
+        ..entry(number)
     }
 }
 
@@ -116,7 +124,8 @@ async fn a_retry_finds_the_first_append() {
         .write(move |tx| tx.append_entry(log, &entry(1)))
         .await
         .unwrap();
-    let place = |dest| store.read(move |db| db.place_of(ALICES_DEVICE, MsgId::from_bytes([1; 16]), dest, 0));
+    let place =
+        |dest| store.read(move |db| db.place_of(log, ALICES_DEVICE, MsgId::from_bytes([1; 16]), dest, 0));
     assert_eq!(place(None).await.unwrap().unwrap().seq, 1);
     assert_eq!(place(Some(BOBS_DEVICE)).await.unwrap(), None);
     let again = store.write(move |tx| tx.append_entry(log, &entry(1))).await;
@@ -124,6 +133,29 @@ async fn a_retry_finds_the_first_append() {
         matches!(again, Err(StoreError::Sqlite(_))),
         "the index refuses what the caller did not look up"
     );
+}
+
+#[tokio::test]
+async fn the_same_message_id_in_another_conversation_is_another_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    let direct = store.write(open_direct).await.unwrap().log;
+    let group = store.write(open_group).await.unwrap().log;
+    for number in 1..=2 {
+        store
+            .write(move |tx| tx.append_entry(direct, &entry(number)))
+            .await
+            .unwrap();
+    }
+    let place =
+        |log| store.read(move |db| db.place_of(log, ALICES_DEVICE, MsgId::from_bytes([2; 16]), None, 0));
+    assert_eq!(place(group).await.unwrap(), None);
+    store
+        .write(move |tx| tx.append_entry(group, &group_entry(2)))
+        .await
+        .unwrap();
+    assert_eq!(place(direct).await.unwrap().unwrap().seq, 2);
+    assert_eq!(place(group).await.unwrap().unwrap().seq, 1);
 }
 
 #[tokio::test]

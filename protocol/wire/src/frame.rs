@@ -92,7 +92,7 @@ pub enum ServerFrame {
 pub struct Append {
     /// The log.
     pub conversation: ConversationId,
-    /// Chosen by the sender; with sender device, destination and attempt the key of idempotence.
+    /// Chosen by the sender; with conversation, sender device, destination and attempt the key of idempotence.
     pub msg_id: MsgId,
     /// 0 for a message, 1 to [`MAX_ATTEMPT`] for repairs.
     pub attempt: u8,

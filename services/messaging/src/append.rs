@@ -65,7 +65,14 @@ fn append_in(tx: &mut Tx<'_>, sender: Sender, append: Append, now: Timestamp) ->
     if decide(&sender.principal(), Action::Append, &resource) != Decision::Allow {
         return Err(AppendError::refused(Refusal::NotFound));
     }
-    if let Some(place) = tx.place_of(sender.device, append.msg_id, append.dest, append.attempt)? {
+    let earlier = tx.place_of(
+        conversation.log,
+        sender.device,
+        append.msg_id,
+        append.dest,
+        append.attempt,
+    )?;
+    if let Some(place) = earlier {
         return Ok(place);
     }
     let recipients = match conversation.kind {
