@@ -57,7 +57,7 @@ CREATE TABLE cursor (
     PRIMARY KEY (device_id, log)
 ) STRICT, WITHOUT ROWID;
 
--- What a device asks for when it connects: did the server keep my last message?
+-- What a device asks for when it connects: did the server keep my last message? Of direct conversations only.
 CREATE TABLE last_accepted (
     device_id BLOB PRIMARY KEY,
     msg_id    BLOB NOT NULL

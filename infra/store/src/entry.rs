@@ -120,7 +120,7 @@ impl Snapshot<'_> {
             .transpose()
     }
 
-    /// The last message that the server accepted from a device.
+    /// The last message that the server accepted from a device in a log whose entries have capsules.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -221,26 +221,33 @@ impl Tx<'_> {
                 entry.body.as_ref(),
             ])?;
         if let Recipients::Capsules(capsules) = &entry.recipients {
-            let mut insert = self.connection.prepare_cached(
-                "INSERT INTO capsule (log, seq, device_id, kind, sealed) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?;
-            for capsule in capsules {
-                insert.execute(params![
-                    log.0,
-                    seq,
-                    capsule.device.as_bytes(),
-                    capsule.kind,
-                    capsule.sealed.as_ref()
-                ])?;
-            }
+            self.keep_capsules(log, seq, capsules)?;
+            // Only these spend a key of the sender, which is what it asks about; a group's entries may come from
+            // programs that keep no such state.
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO last_accepted (device_id, msg_id) VALUES (?1, ?2)
+                     ON CONFLICT (device_id) DO UPDATE SET msg_id = excluded.msg_id",
+                )?
+                .execute([entry.sender_device.as_bytes(), entry.msg_id.as_bytes()])?;
         }
-        self.connection
-            .prepare_cached(
-                "INSERT INTO last_accepted (device_id, msg_id) VALUES (?1, ?2)
-                 ON CONFLICT (device_id) DO UPDATE SET msg_id = excluded.msg_id",
-            )?
-            .execute([entry.sender_device.as_bytes(), entry.msg_id.as_bytes()])?;
         u64::try_from(seq).map_err(|_| StoreError::Corrupt("head"))
+    }
+
+    fn keep_capsules(&mut self, log: LogNumber, seq: i64, capsules: &[Capsule]) -> Result<(), StoreError> {
+        let mut insert = self.connection.prepare_cached(
+            "INSERT INTO capsule (log, seq, device_id, kind, sealed) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        for capsule in capsules {
+            insert.execute(params![
+                log.0,
+                seq,
+                capsule.device.as_bytes(),
+                capsule.kind,
+                capsule.sealed.as_ref()
+            ])?;
+        }
+        Ok(())
     }
 
     /// Deletes bodies and capsules of entries taken before `cutoff`, at most `limit` entries after number `after`.

@@ -159,6 +159,29 @@ async fn the_same_message_id_in_another_conversation_is_another_message() {
 }
 
 #[tokio::test]
+async fn the_last_accepted_message_is_one_of_a_direct_conversation() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    let direct = store.write(open_direct).await.unwrap().log;
+    let group = store.write(open_group).await.unwrap().log;
+    let last = || store.read(|db| db.last_accepted(ALICES_DEVICE));
+    store
+        .write(move |tx| tx.append_entry(group, &group_entry(1)))
+        .await
+        .unwrap();
+    assert_eq!(last().await.unwrap(), None);
+    store
+        .write(move |tx| tx.append_entry(direct, &entry(2)))
+        .await
+        .unwrap();
+    store
+        .write(move |tx| tx.append_entry(group, &group_entry(3)))
+        .await
+        .unwrap();
+    assert_eq!(last().await.unwrap(), Some(entry(2).msg_id));
+}
+
+#[tokio::test]
 async fn a_body_goes_when_its_last_capsule_is_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _feed) = open(folder.path());

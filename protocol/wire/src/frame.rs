@@ -167,7 +167,7 @@ pub struct Welcome {
     pub session: SessionId,
     /// The server's clock.
     pub server_time: Timestamp,
-    /// The last message accepted from this device.
+    /// The last message accepted from this device in a direct conversation.
     pub last_accepted: Option<MsgId>,
     /// The user's own chain.
     pub own_list: ListVersion,
