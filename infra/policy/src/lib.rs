@@ -79,7 +79,7 @@ pub enum Action {
     LinkAsCertifier,
     /// Makes an invitation.
     Invite,
-    /// Opens a conversation with a user.
+    /// Opens conversations as a user; whom with is checked by the act.
     OpenConversation,
     /// Lists a user's conversations.
     ListConversations,
@@ -318,9 +318,14 @@ fn with_a_device(action: Action, resource: &Resource, user: UserId, device: Devi
     match (action, resource) {
         (A::ReadSelf | A::FindUser | A::Connect, R::Server) => true,
         (A::Invite, R::Server) => role == Role::SuperAdmin,
-        (A::ReadUser | A::ReadChain | A::TakeBundles | A::OpenConversation, R::User { .. }) => true,
+        (A::ReadUser | A::ReadChain | A::TakeBundles, R::User { .. }) => true,
         (
-            A::ExtendChain | A::ReadRecovery | A::ListDevices | A::LinkAsCertifier | A::ListConversations,
+            A::ExtendChain
+            | A::ReadRecovery
+            | A::ListDevices
+            | A::LinkAsCertifier
+            | A::OpenConversation
+            | A::ListConversations,
             R::User { .. },
         ) => resource.belongs_to(user),
         (A::UploadPrekeys | A::ReadStock, R::Device { device: of, .. }) => {

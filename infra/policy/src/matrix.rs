@@ -33,7 +33,6 @@ const MATRIX: &str = "
     link-as-new-device own-user              u          +          f       f
     link-as-certifier  own-user              u          f          +       +
     open-conversation  own-user              u          f          +       +
-    open-conversation  colleague             u          f          +       +
     list-conversations own-user              u          f          +       +
     read-entries       direct-member         u          f          +       +
     read-entries       group-member          u          f          +       +

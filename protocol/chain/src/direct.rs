@@ -5,7 +5,7 @@ use unhidra_types::{ConversationId, UserId};
 
 use crate::{codec::concat, label};
 
-/// The first 16 B of `H(L("UNH1/dm") | smaller user_id | larger user_id)`. With oneself: notes.
+/// The first 16 B of `H(L("UNH1/dm") | smaller user_id | larger user_id)`, of two different users.
 #[must_use]
 pub fn direct_conversation(one: UserId, other: UserId) -> ConversationId {
     let (smaller, larger) = if one <= other { (one, other) } else { (other, one) };
