@@ -88,6 +88,7 @@ impl Failure {
     pub(crate) const fn status(&self) -> StatusCode {
         match self.code {
             ProblemCode::Malformed
+            | ProblemCode::UnsupportedVersion
             | ProblemCode::PasswordUnsuitable
             | ProblemCode::ChainRefused
             | ProblemCode::PrekeysRefused => StatusCode::BAD_REQUEST,
@@ -318,6 +319,12 @@ mod tests {
     use unhidra_runtime::Clock;
 
     use super::*;
+
+    #[test]
+    fn who_speaks_another_version_is_not_told_that_the_server_failed() {
+        let failure = Failure::new(ProblemCode::UnsupportedVersion, "another version");
+        assert_eq!(failure.status(), StatusCode::BAD_REQUEST);
+    }
 
     #[test]
     fn an_overloaded_server_says_when_to_come_back() {
