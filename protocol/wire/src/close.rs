@@ -15,8 +15,6 @@ pub enum Close {
     HeartbeatTimeout,
     /// The reader stopped reading for too long: reconnect and catch up.
     SlowReader,
-    /// More connections of this device than allowed: close one first.
-    TooManyConnections,
     /// The server can't serve this connection now: reconnect with back-off.
     Unavailable,
 }
@@ -32,7 +30,6 @@ impl Close {
             Self::DeviceRevoked => 4403,
             Self::HeartbeatTimeout => 4408,
             Self::SlowReader => 4413,
-            Self::TooManyConnections => 4429,
             Self::Unavailable => 4503,
         }
     }
@@ -47,7 +44,6 @@ impl Close {
             4403 => Self::DeviceRevoked,
             4408 => Self::HeartbeatTimeout,
             4413 => Self::SlowReader,
-            4429 => Self::TooManyConnections,
             4503 => Self::Unavailable,
             _ => return None,
         })
@@ -63,7 +59,6 @@ impl Close {
             Self::DeviceRevoked => "device revoked",
             Self::HeartbeatTimeout => "no heartbeat",
             Self::SlowReader => "reader too slow",
-            Self::TooManyConnections => "too many connections of this device",
             Self::Unavailable => "unavailable, try again later",
         }
     }
