@@ -1,4 +1,4 @@
-//! The three records of a chain, byte for byte (protocol, section 2.4).
+//! The three records of a chain, byte for byte (`docs/protocol/identity.md`).
 //!
 //! Every record ends in an Ed25519 signature by the user identity key (UIK) over all bytes before it; its hash is
 //! SHA-256 of all its bytes. Parsing checks the layout and the keys, never the signature: only [`Chain`](crate::Chain)

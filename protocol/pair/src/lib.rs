@@ -13,7 +13,7 @@
 //! no state exists that an unauthenticated message had a part in; every key that a message needed is gone once the
 //! returned state has replaced the one before.
 //!
-//! Specified in `docs/protocol/pair.md`.
+//! Specified in `docs/protocol/`.
 #![no_std]
 #![warn(missing_docs)]
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]

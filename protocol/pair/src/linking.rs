@@ -1,4 +1,5 @@
-//! Linking: how a device that holds the identity key certifies a new device of the same user (protocol, section 2.6).
+//! Linking: how a device that holds the identity key certifies a new device of the same user
+//! (`docs/protocol/linking-and-recovery.md`).
 //!
 //! The new device N shows a [`LinkCode`]; the certifying device C scans or pastes it. Everything else passes through
 //! the server, which learns nothing and can only stop it:

@@ -268,8 +268,7 @@ fn a_code_whose_key_contributes_nothing_is_refused() {
     );
 }
 
-/// The messages of the run with fixed seeds. They agree with an implementation in another language that was written
-/// from the specification alone. After a decided change of format:
+/// The messages of the run with fixed seeds. After a decided change of format:
 ///
 /// ```sh
 /// cargo test -p unhidra-pair golden | awk '$1 == "golden" { print $3 > "protocol/pair/testdata/" $2 ".hex" }'

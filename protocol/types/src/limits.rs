@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-/// The largest WebSocket message, either way.
+/// The largest WebSocket message of a client; those of a server may be longer by what it adds (`wire::frame`).
 pub const MAX_FRAME_BYTES: usize = 256 * 1024;
 /// The longest chain of signed device records of one genesis.
 pub const MAX_CHAIN_RECORDS: usize = 4_096;

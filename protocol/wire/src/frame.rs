@@ -27,8 +27,8 @@ pub const FRAME_OVERHEAD: usize = 8 * 1024;
 /// Why a WebSocket message is not a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Longer than [`MAX_FRAME_BYTES`].
-    #[error("frame is longer than {MAX_FRAME_BYTES} bytes")]
+    /// Longer than [`MAX_FRAME_BYTES`], or one of the server by more than [`FRAME_OVERHEAD`].
+    #[error("frame is too long")]
     TooLong,
     /// Not the encoding of a frame of a known kind.
     #[error("malformed frame")]

@@ -356,7 +356,8 @@ pub struct AppendedEntry {
     pub server_time: Timestamp,
 }
 
-/// `GET /v1/conversations/{conversation}/entries?after=SEQ&limit=N`: a page, at most 256 entries or 1 MiB.
+/// `GET /v1/conversations/{conversation}/entries?after=SEQ&limit=N`: a page of at most 256 entries, which ends early once
+/// it holds 256 KiB of bodies.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entries {
     /// In order.
@@ -472,7 +473,7 @@ pub enum ProblemCode {
     ChainConflict,
     /// A record or signature does not hold.
     ChainRefused,
-    /// A prekey or its signature does not hold, or the generation is not higher.
+    /// A prekey or its signature does not hold, or the generation is lower.
     PrekeysRefused,
     /// The thing exists already with another content.
     Conflict,

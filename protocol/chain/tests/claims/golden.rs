@@ -1,5 +1,4 @@
-//! Every stored and sent format, byte for byte, from fixed seeds. The bytes agree with an implementation in another
-//! language that was written from the specification alone.
+//! Every stored and sent format, byte for byte, from fixed seeds.
 //!
 //! A difference breaks every client and every stored chain; it is a decision, never a repair of a test. After such a
 //! decision, the failing test prints the new files and this writes them:
