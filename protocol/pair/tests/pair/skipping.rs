@@ -58,7 +58,7 @@ fn a_gap_at_the_end_of_a_chain_or_the_start_of_the_next_is_bounded_too() {
         let mut two = Two::acquainted(3);
         two.exchange(0, b"begin the chain");
         if at_end > 0 {
-            // The helper sends one more than the gap, and that one is lost as well.
+            // `send_after_gap` sends one more than the gap, and that one is lost as well.
             send_after_gap(&mut two, 0, at_end - 1);
         }
         two.exchange(1, b"end the chain");
