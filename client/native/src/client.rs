@@ -44,8 +44,8 @@ pub struct Settings {
     pub heartbeat: Heartbeat,
     /// How long to wait before connecting again.
     pub backoff: BackoffPolicy,
-    /// After this much silence, gaps and other processes' work are looked at.
-    pub idle: Duration,
+    /// How often gaps and other processes' work are looked at.
+    pub look_around: Duration,
 }
 
 impl Default for Settings {
@@ -53,7 +53,7 @@ impl Default for Settings {
         Self {
             heartbeat: Heartbeat::default(),
             backoff: BackoffPolicy::default(),
-            idle: Duration::from_secs(2),
+            look_around: Duration::from_secs(2),
         }
     }
 }
@@ -69,6 +69,8 @@ pub struct Client {
     backoff: Backoff,
     /// Not before this does another attempt to connect begin.
     connect_at: Option<Instant>,
+    /// When gaps and other processes' work are looked at next.
+    idle_at: Instant,
     /// What steps asked for and is not done yet.
     pending: Effects,
     /// Needs that the server could not meet; asked for again when idle.
@@ -145,6 +147,7 @@ impl Client {
             connection: None,
             backoff: Backoff::new(settings.backoff),
             connect_at: None,
+            idle_at: Instant::now() + settings.look_around,
             pending: Effects::default(),
             unmet: BTreeSet::new(),
             met: BTreeMap::new(),

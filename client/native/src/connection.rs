@@ -249,8 +249,8 @@ mod tests {
     use super::*;
 
     const FAST: Heartbeat = Heartbeat {
-        ping_after: Duration::from_millis(40),
-        give_up_after: Duration::from_millis(160),
+        ping_after: Duration::from_millis(50),
+        give_up_after: Duration::from_millis(500),
         handshake: Duration::from_secs(5),
     };
 

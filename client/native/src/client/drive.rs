@@ -23,6 +23,9 @@ pub(super) const WINDOW: usize = 256;
 const BATCH_FRAMES: usize = 256;
 /// How often a need is met before it waits for something new to arrive.
 const MAX_MET: u32 = 3;
+/// How soon messages that another process may have sent are looked up, and how many of them.
+const RECHECK_INTERVAL: Duration = Duration::from_millis(50);
+const RECHECKED: usize = 128;
 /// Messages read from the journal at once.
 const JOURNAL_PAGE: usize = 256;
 
@@ -68,8 +71,8 @@ impl Client {
         }
     }
 
-    /// Drives the client until something happened or `deadline` has passed, and says what. Connects as needed, with
-    /// back-off.
+    /// Drives the client until something happened, one of its messages was answered or `deadline` has passed, and says
+    /// what happened. Connects as needed, with back-off.
     ///
     /// # Errors
     /// Only what ends the client: the store failed, or the session is gone. Everything else is an event.
@@ -82,8 +85,12 @@ impl Client {
                 self.reconnect(deadline).await?;
                 continue;
             }
+            let unanswered = self.outstanding.len();
             let result = self.turn(deadline).await;
             self.absorb(result)?;
+            if self.outstanding.len() < unanswered {
+                break;
+            }
         }
         Ok(self.events.drain(..).collect())
     }
@@ -94,8 +101,11 @@ impl Client {
         if !self.events.is_empty() {
             return Ok(());
         }
-        let idle_at = Instant::now() + self.settings.idle;
-        let wake_at = [Some(deadline), Some(idle_at), self.send_at]
+        let idle_at = self.idle_at;
+        // Nothing of this client's is on its way, yet something is unanswered: another process may have sent it.
+        let recheck_at = (self.in_flight.is_empty() && !self.outstanding.is_empty())
+            .then(|| Instant::now() + RECHECK_INTERVAL);
+        let wake_at = [Some(deadline), Some(idle_at), self.send_at, recheck_at]
             .into_iter()
             .flatten()
             .min()
@@ -103,10 +113,14 @@ impl Client {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
-        match timeout_at(wake_at, connection.receive()).await {
-            Ok(first) => self.received(first?)?,
-            Err(_elapsed) if Instant::now() >= idle_at => self.idle()?,
-            Err(_elapsed) => {}
+        if let Ok(first) = timeout_at(wake_at, connection.receive()).await {
+            self.received(first?)?;
+        }
+        if recheck_at.is_some() {
+            self.recheck_outstanding(RECHECKED)?;
+        }
+        if Instant::now() >= idle_at {
+            self.look_around()?;
         }
         self.act().await
     }
@@ -174,12 +188,14 @@ impl Client {
         Ok(ended?)
     }
 
-    fn idle(&mut self) -> Result<(), ClientError> {
+    /// Looks after gaps, what the server could not give before, and what other processes have done.
+    fn look_around(&mut self) -> Result<(), ClientError> {
+        self.idle_at = Instant::now() + self.settings.look_around;
         let effects = self.device.idle(edge::now(), &mut edge::rng())?;
         self.pending.merge(effects);
         self.pending.needs.append(&mut self.unmet);
         self.met.clear();
-        self.recheck_outstanding()?;
+        self.recheck_outstanding(usize::MAX)?;
         self.tell_journal()
     }
 

@@ -52,7 +52,7 @@ impl Client {
         self.outstanding.extend(outstanding);
         if submitted.new < submitted.ids.len() {
             // Messages of a batch that was fed before have had their answer.
-            self.recheck_outstanding()?;
+            self.recheck_outstanding(usize::MAX)?;
         }
         Ok(Outgoing {
             conversation,
@@ -73,7 +73,9 @@ impl Client {
     /// [`ClientError::TimedOut`] at `deadline`.
     pub async fn drain(&mut self, limit: usize, deadline: Instant) -> Result<(), ClientError> {
         while self.outstanding.len() > limit {
-            self.step(deadline).await?;
+            // Another process may have had them answered, which is no event here.
+            let turn = Instant::now() + self.settings.look_around;
+            self.step(turn.min(deadline)).await?;
             if Instant::now() >= deadline {
                 return Err(ClientError::TimedOut);
             }
@@ -103,14 +105,15 @@ impl Client {
             if Instant::now() >= deadline {
                 return Err(ClientError::TimedOut);
             }
-            self.step(deadline.min(Instant::now() + self.settings.idle))
+            self.step(deadline.min(Instant::now() + self.settings.look_around))
                 .await?;
         }
     }
 
-    /// Looks up what another process may have had answered.
-    pub(super) fn recheck_outstanding(&mut self) -> Result<(), ClientError> {
-        for (conversation, msg_id) in self.outstanding.clone() {
+    /// Looks up, for `limit` messages, what another process may have had answered.
+    pub(super) fn recheck_outstanding(&mut self, limit: usize) -> Result<(), ClientError> {
+        let some: Vec<_> = self.outstanding.iter().take(limit).copied().collect();
+        for (conversation, msg_id) in some {
             let progress = self.device.progress(conversation, msg_id)?.progress;
             if has_come(progress, WaitFor::Sent) {
                 self.outstanding.remove(&(conversation, msg_id));
