@@ -23,11 +23,12 @@ impl Step<'_> {
         let Appended {
             conversation,
             msg_id,
+            dest,
             seq,
             server_time,
             ..
         } = *appended;
-        let Some(number) = Entry::find_answered(self.tx, conversation, msg_id)? else {
+        let Some(number) = Entry::find(self.tx, conversation, msg_id, dest)? else {
             return Ok(());
         };
         self.answered(number, None);
@@ -73,7 +74,7 @@ impl Step<'_> {
 
     /// Takes back a message that consumed nothing on the server.
     pub(crate) fn refused(&mut self, refused: &Refused) -> Result<(), StoreError> {
-        let Some(number) = Entry::find_answered(self.tx, refused.conversation, refused.msg_id)? else {
+        let Some(number) = Entry::find(self.tx, refused.conversation, refused.msg_id, refused.dest)? else {
             return Ok(());
         };
         // Rate limits and outages: the entry stays as it is, and is sent again later.

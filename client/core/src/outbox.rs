@@ -7,10 +7,7 @@
 use bytes::Bytes;
 use unhidra_chain::codec::{Malformed, Reader};
 use unhidra_pair::Capsule as BodyKey;
-use unhidra_types::{
-    ConversationId, DeviceId, MsgId, Timestamp, UserId,
-    limits::{MAX_CAPSULES, MAX_OUTBOX_ENTRIES},
-};
+use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, UserId, limits::MAX_OUTBOX_ENTRIES};
 use unhidra_wire::frame::{Append, Capsule, CapsuleKind, ListVersion};
 
 use crate::{
@@ -128,34 +125,6 @@ impl Entry {
         tx.get(Table::OutboxIndex, &key)?
             .map(|number| last_number(Table::OutboxIndex, &number).map(EntryNumber))
             .transpose()
-    }
-
-    /// The entry that an answer is about. Answers name the message alone; of entries for single devices the first that
-    /// is queued was sent, and so answered, first.
-    pub(crate) fn find_answered(
-        tx: &mut dyn Transaction,
-        conversation: ConversationId,
-        msg_id: MsgId,
-    ) -> Result<Option<EntryNumber>, StoreError> {
-        let whole = Self::find(tx, conversation, msg_id, None)?;
-        if let Some(number) = whole
-            && Queued::load(tx, &queue_key(State::Ready, number))?.is_some()
-        {
-            return Ok(whole);
-        }
-        let range = KeyRange::prefix(&key(&[msg_id.as_bytes(), conversation.as_bytes()]));
-        let rows = tx.scan(Table::OutboxIndex, &range, Order::Ascending, MAX_CAPSULES)?;
-        let mut numbers = rows
-            .iter()
-            .map(|row| last_number(Table::OutboxIndex, &row.value).map(EntryNumber))
-            .collect::<Result<Vec<_>, _>>()?;
-        numbers.sort_unstable();
-        for number in &numbers {
-            if Queued::load(tx, &queue_key(State::Ready, *number))?.is_some() {
-                return Ok(Some(*number));
-            }
-        }
-        Ok(whole)
     }
 
     /// Forgets the entry that `newest` pushes beyond the bound, unless it is still queued.

@@ -51,7 +51,7 @@ fn play(world: &mut World, script: &[Action]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn every_message_arrives_everywhere_once_and_in_log_order(
