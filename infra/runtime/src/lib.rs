@@ -3,7 +3,7 @@
 //! It has no product rules and owns no data. Nothing else in the server reads the environment, the wall clock or
 //! the operating system's randomness.
 //!
-//! - [`config`]: one typed configuration out of defaults, file, environment and flags   - [`unit`]: sizes and durations
+//! - [`config`]: one typed configuration out of defaults, file, environment and flags   - [`mod@unit`]: sizes and durations
 //! - [`context`]: time, randomness and the id of one request                            - [`signal`]: when to stop
 //! - [`tasks`]: every task has a name, an owner and a shutdown                          - [`telemetry`]: the log
 //! - [`workers`]: a bounded pool for computations that would stall the executor
