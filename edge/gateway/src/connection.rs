@@ -1,9 +1,8 @@
 //! One connection: frames in, answers and entries out, in one task.
 
-use std::{collections::HashMap, pin::Pin, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use tokio::time::{MissedTickBehavior, interval};
 use unhidra_messaging::{Messaging, access::Sender, append::AppendError, delivery::Log};
 use unhidra_runtime::{Clock, Stop};
@@ -16,21 +15,18 @@ use unhidra_wire::{
 
 use crate::{
     follow::{Following, Live},
+    in_flight::{InFlight, Pending},
     inbox::{Item, Items, Next},
     registry::Registry,
     socket::Socket,
 };
 
-/// Appends of one connection that wait for their commit; while there are as many, no frame is read.
-const MAX_APPENDS_IN_FLIGHT: usize = 64;
 /// How often the server pings.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// A peer that is silent for longer is gone.
 const MAX_SILENCE: Duration = Duration::from_secs(75);
 /// When a client may try again after the store could not take an envelope.
 const RETRY_AFTER_MS: u32 = 1_000;
-
-type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// An authenticated connection before its first frame.
 pub(crate) struct Connection {
@@ -55,7 +51,7 @@ struct Answer {
 struct Session {
     connection: Connection,
     following: Following,
-    appends: FuturesOrdered<Pending<Answer>>,
+    appends: InFlight<Answer>,
     /// Cursors to move with the next act, one for each log at most.
     cursors: HashMap<ConversationId, (Log, u64)>,
     moving: Option<Pending<Result<(), StoreError>>>,
@@ -72,7 +68,7 @@ impl Connection {
         let mut session = Session {
             connection: self,
             following: Following::default(),
-            appends: FuturesOrdered::new(),
+            appends: InFlight::new(),
             cursors: HashMap::new(),
             moving: None,
             catching_up: true,
@@ -127,7 +123,7 @@ impl Session {
                     self.moving = None;
                     moved.map_err(|error| unavailable(&error))
                 }
-                frame = self.connection.socket.receive(), if self.appends.len() < MAX_APPENDS_IN_FLIGHT => match frame {
+                frame = self.connection.socket.receive(), if self.appends.has_room() => match frame {
                     Ok(frame) => self.receive(frame).await,
                     Err(close) => Err(close),
                 },
@@ -272,9 +268,10 @@ impl Session {
     }
 
     async fn receive(&mut self, frame: Bytes) -> Result<(), Option<Close>> {
+        let bytes = frame.len();
         match ClientFrame::decode(frame) {
             Ok(ClientFrame::Append(append)) => {
-                self.append(append);
+                self.append(append, bytes);
                 Ok(())
             }
             Ok(ClientFrame::Acknowledge { conversation, seq }) => {
@@ -295,7 +292,8 @@ impl Session {
         }
     }
 
-    fn append(&mut self, append: Append) {
+    /// Queues an append whose frame had `bytes`.
+    fn append(&mut self, append: Append, bytes: usize) {
         let Append {
             conversation,
             msg_id,
@@ -308,7 +306,7 @@ impl Session {
             append,
             self.connection.clock.context().now,
         );
-        self.appends.push_back(Box::pin(async move {
+        self.appends.push(bytes, async move {
             Answer {
                 conversation,
                 msg_id,
@@ -316,7 +314,7 @@ impl Session {
                 dest,
                 outcome: taken.await,
             }
-        }));
+        });
     }
 
     async fn answer(&mut self, answer: Answer) -> Result<(), Option<Close>> {

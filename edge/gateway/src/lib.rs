@@ -14,4 +14,5 @@ pub mod registry;
 pub mod upgrade;
 
 mod follow;
+mod in_flight;
 mod socket;
