@@ -63,7 +63,7 @@ pub enum StoreError {
     /// The commit that the act was part of failed; nothing of it was stored.
     #[error("commit failed")]
     CommitFailed,
-    /// More acts wait than the queue holds: try again later.
+    /// More acts, or more bytes of them, wait than the queue holds: try again later.
     #[error("too many writes are waiting")]
     Overloaded,
     /// The store is closed.
@@ -166,7 +166,28 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.writer.submit(act)
+        self.writer.submit(0, act)
+    }
+
+    /// As [`Store::write`], for an act that holds `bytes` of what it is to store. When all that wait hold too many, it is
+    /// refused as [`StoreError::Overloaded`], while acts that hold nothing still find room.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    ///
+    /// # Cancellation safety
+    /// As [`Store::write`].
+    pub fn write_holding<T, E, A>(
+        &self,
+        bytes: usize,
+        act: A,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, A> + 'static
+    where
+        A: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.writer.submit(bytes, act)
     }
 
     /// Runs `query` on a reader, which sees one consistent state of the database.

@@ -5,7 +5,10 @@
 
 use std::{
     ops::Deref,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
 };
 
@@ -16,6 +19,8 @@ use crate::{Event, Snapshot, StoreError};
 
 /// Acts that wait for the writer; one more is refused as [`StoreError::Overloaded`].
 const QUEUE_CAPACITY: usize = 4_096;
+/// Bytes that the acts hold which wait or are being committed; an act that would exceed it is refused in the same way.
+const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Acts in one commit, so that the first of a crowd is not answered with the last.
 const MAX_ACTS_PER_COMMIT: usize = 512;
 
@@ -44,6 +49,12 @@ impl Tx<'_> {
 type Job = Box<dyn FnOnce(Result<&mut Tx<'_>, StoreError>) -> (Outcome, Answer) + Send>;
 type Answer = Box<dyn FnOnce(Commit) + Send>;
 
+/// A job on its way to the writer.
+struct Queued {
+    job: Job,
+    bytes: usize,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Keep,
@@ -60,7 +71,9 @@ enum Commit {
 #[derive(Clone)]
 pub(crate) struct Writer {
     /// `None` once closed.
-    queue: Arc<Mutex<Option<mpsc::Sender<Job>>>>,
+    queue: Arc<Mutex<Option<mpsc::Sender<Queued>>>>,
+    /// What acts hold that are not yet committed. Only whoever has the lock on the queue adds.
+    held: Arc<AtomicUsize>,
     /// Closed when the thread has ended; it never has a permit.
     ended: Arc<Semaphore>,
 }
@@ -68,12 +81,13 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn start(connection: Connection, feed: mpsc::Sender<Vec<Event>>) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE_CAPACITY);
+        let held = Arc::new(AtomicUsize::new(0));
         let ended = Arc::new(Semaphore::new(0));
-        let end = Arc::clone(&ended);
+        let (release, end) = (Arc::clone(&held), Arc::clone(&ended));
         thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
-                write_until_closed(&connection, jobs, &feed);
+                write_until_closed(&connection, jobs, &release, &feed);
                 if let Err((_, error)) = connection.close() {
                     tracing::error!(error = %error, "database did not close cleanly");
                 }
@@ -81,12 +95,14 @@ impl Writer {
             })?;
         Ok(Self {
             queue: Arc::new(Mutex::new(Some(queue))),
+            held,
             ended,
         })
     }
 
     pub(crate) fn submit<T, E, A>(
         &self,
+        bytes: usize,
         act: A,
     ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, A> + 'static
     where
@@ -113,23 +129,29 @@ impl Writer {
             };
             (outcome, Box::new(answer))
         });
-        let queued = self.enqueue(job);
+        let queued = self.enqueue(Queued { job, bytes });
         async move {
             queued?;
             answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
         }
     }
 
-    fn enqueue(&self, job: Job) -> Result<(), StoreError> {
+    fn enqueue(&self, queued: Queued) -> Result<(), StoreError> {
+        let bytes = queued.bytes;
         let queue = self.lock();
-        queue
-            .as_ref()
-            .ok_or(StoreError::Closed)?
-            .try_send(job)
-            .map_err(|error| match error {
+        let sender = queue.as_ref().ok_or(StoreError::Closed)?;
+        if bytes > QUEUE_BYTES.saturating_sub(self.held.load(Ordering::Relaxed)) {
+            return Err(StoreError::Overloaded);
+        }
+        // Before the writer can subtract it.
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        sender.try_send(queued).map_err(|error| {
+            self.held.fetch_sub(bytes, Ordering::Relaxed);
+            match error {
                 mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
                 mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
-            })
+            }
+        })
     }
 
     pub(crate) async fn close(&self) {
@@ -137,18 +159,20 @@ impl Writer {
         drop(self.ended.acquire().await);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<mpsc::Sender<Job>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<mpsc::Sender<Queued>>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn write_until_closed(
     connection: &Connection,
-    mut jobs: mpsc::Receiver<Job>,
+    mut jobs: mpsc::Receiver<Queued>,
+    held: &AtomicUsize,
     feed: &mpsc::Sender<Vec<Event>>,
 ) {
     let mut batch = Vec::with_capacity(MAX_ACTS_PER_COMMIT);
     while jobs.blocking_recv_many(&mut batch, MAX_ACTS_PER_COMMIT) > 0 {
+        let bytes = batch.iter().map(|queued: &Queued| queued.bytes).sum();
         let mut events = Vec::new();
         let mut answers = Vec::with_capacity(batch.len());
         let commit = match run_and_commit(connection, &mut batch, &mut events, &mut answers) {
@@ -166,6 +190,7 @@ fn write_until_closed(
         if commit == Commit::Durable && !events.is_empty() && feed.blocking_send(events).is_err() {
             tracing::debug!("nobody reads the commit feed");
         }
+        held.fetch_sub(bytes, Ordering::Relaxed);
         for answer in answers {
             answer(commit);
         }
@@ -175,12 +200,12 @@ fn write_until_closed(
 /// Runs every act of the batch in one transaction; each act's own failure undoes that act alone.
 fn run_and_commit(
     connection: &Connection,
-    batch: &mut Vec<Job>,
+    batch: &mut Vec<Queued>,
     events: &mut Vec<Event>,
     answers: &mut Vec<Answer>,
 ) -> Result<(), StoreError> {
     let mut state = execute(connection, "BEGIN IMMEDIATE");
-    for job in batch.drain(..) {
+    for Queued { job, .. } in batch.drain(..) {
         let act = match &state {
             Ok(()) => run_in_savepoint(connection, job, events, answers),
             Err(_) => {

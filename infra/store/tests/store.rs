@@ -96,6 +96,26 @@ async fn a_failed_act_leaves_nothing_and_its_neighbours_stay() {
 }
 
 #[tokio::test]
+async fn acts_that_wait_hold_a_bounded_number_of_bytes() {
+    const MOST_OF_IT: usize = 40 * 1024 * 1024;
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    let (open_gate, gate) = std::sync::mpsc::sync_channel::<()>(1);
+    let waiting = store.write(move |_| {
+        gate.recv().unwrap();
+        Ok::<_, StoreError>(())
+    });
+    let hold = || store.write_holding(MOST_OF_IT, |_| Ok::<_, StoreError>(()));
+    let (first, second) = (hold(), hold());
+    assert!(matches!(second.await, Err(StoreError::Overloaded)));
+    let small = store.write(|_| Ok::<_, StoreError>(()));
+    open_gate.send(()).unwrap();
+    for act in [waiting.await, first.await, small.await, hold().await] {
+        act.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn what_was_acknowledged_survives_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _feed) = open(folder.path());

@@ -53,8 +53,15 @@ impl Messaging {
         append: Append,
         now: Timestamp,
     ) -> impl Future<Output = Result<Place, AppendError>> + Send + use<> {
-        self.store.write(move |tx| append_in(tx, sender, append, now))
+        self.store.write_holding(sealed_bytes(&append), move |tx| {
+            append_in(tx, sender, append, now)
+        })
     }
+}
+
+fn sealed_bytes(append: &Append) -> usize {
+    let capsules = append.capsules.iter().map(|capsule| capsule.sealed.len());
+    append.body.len() + capsules.sum::<usize>()
 }
 
 fn append_in(tx: &mut Tx<'_>, sender: Sender, append: Append, now: Timestamp) -> Result<Place, AppendError> {
