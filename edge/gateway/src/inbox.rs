@@ -3,7 +3,10 @@
 //! The router never waits for a reader. When the inbox is full it drops the notice and marks the connection lagging;
 //! the connection then reads its logs from where it is, which replaces everything that was dropped.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use tokio::sync::{Notify, mpsc};
 use unhidra_bus::Entry;
@@ -12,6 +15,9 @@ use unhidra_wire::{close::Close, frame::ListVersion};
 
 /// Notices that wait for one connection: about a second of a busy channel.
 const CAPACITY: usize = 256;
+/// Bytes of entries that wait for one connection, so that a slow reader of large ones costs no more than one of small
+/// ones. An empty inbox takes any entry.
+const CAPACITY_BYTES: usize = 1024 * 1024;
 
 /// A notice for one connection.
 #[derive(Clone, Debug)]
@@ -21,6 +27,16 @@ pub(crate) enum Item {
     ListChanged(ListVersion),
 }
 
+impl Item {
+    /// What it keeps in memory beyond its own size, if nobody else holds it.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Entry(entry) => entry.bytes(),
+            Self::Opened(_) | Self::ListChanged(_) => 0,
+        }
+    }
+}
+
 /// The end that the router holds.
 #[derive(Debug)]
 pub(crate) struct Inbox {
@@ -28,6 +44,8 @@ pub(crate) struct Inbox {
     pub(crate) device: DeviceId,
     pub(crate) session: SessionId,
     queue: mpsc::Sender<Item>,
+    /// Bytes of the entries in the queue.
+    held: AtomicUsize,
     lagging: Notify,
     ending: Notify,
     end: Mutex<Option<Close>>,
@@ -55,6 +73,7 @@ pub(crate) fn inbox(user: UserId, device: DeviceId, session: SessionId) -> Items
         device,
         session,
         queue: sender,
+        held: AtomicUsize::new(0),
         lagging: Notify::new(),
         ending: Notify::new(),
         end: Mutex::new(None),
@@ -68,9 +87,19 @@ pub(crate) fn inbox(user: UserId, device: DeviceId, session: SessionId) -> Items
 impl Inbox {
     /// Leaves a notice, or marks the connection lagging.
     pub(crate) fn leave(&self, item: Item) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send(item) {
+        let bytes = item.bytes();
+        // Before the reader can subtract it.
+        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before == 0 || before.saturating_add(bytes) <= CAPACITY_BYTES;
+        if !fits || self.queue.try_send(item).is_err() {
+            self.held.fetch_sub(bytes, Ordering::Relaxed);
             self.lagging.notify_one();
         }
+    }
+
+    fn taken(&self, item: Item) -> Item {
+        self.held.fetch_sub(item.bytes(), Ordering::Relaxed);
+        item
     }
 
     /// Ends the connection; the first reason counts.
@@ -94,13 +123,13 @@ impl Items {
             close = ended(&self.inbox) => Next::End(close),
             () = self.inbox.lagging.notified() => Next::CatchUp,
             // The inbox itself holds a sender, so the queue never ends before the connection does.
-            Some(item) = self.queue.recv() => Next::Item(item),
+            Some(item) = self.queue.recv() => Next::Item(self.inbox.taken(item)),
         }
     }
 
     /// A notice that is already there.
     pub(crate) fn ready(&mut self) -> Option<Item> {
-        self.queue.try_recv().ok()
+        self.queue.try_recv().ok().map(|item| self.inbox.taken(item))
     }
 }
 
@@ -117,6 +146,9 @@ pub(crate) async fn ended(inbox: &Inbox) -> Close {
 
 #[cfg(test)]
 mod tests {
+    use unhidra_types::{MsgId, Timestamp};
+    use unhidra_wire::frame::Deliver;
+
     use super::*;
 
     fn items() -> Items {
@@ -143,6 +175,35 @@ mod tests {
             waiting += 1;
         }
         assert_eq!(waiting, CAPACITY);
+    }
+
+    fn entry(bytes: usize) -> Item {
+        Item::Entry(Arc::new(Entry::for_members(Deliver {
+            conversation: ConversationId::from_bytes([4; 16]),
+            seq: 1,
+            msg_id: MsgId::from_bytes([5; 16]),
+            sender: UserId::from_bytes([6; 16]),
+            sender_device: DeviceId::from_bytes([7; 16]),
+            server_time: Timestamp::EPOCH,
+            attempt: 0,
+            version: 1,
+            flags: 0,
+            capsule: None,
+            body: vec![0; bytes].into(),
+        })))
+    }
+
+    #[tokio::test]
+    async fn large_entries_fill_an_inbox_before_their_number_does() {
+        let mut items = items();
+        items.inbox.leave(entry(CAPACITY_BYTES / 2));
+        items.inbox.leave(entry(CAPACITY_BYTES / 2));
+        items.inbox.leave(entry(1));
+        assert!(matches!(items.next().await, Next::CatchUp));
+        assert!(items.ready().is_some());
+        items.inbox.leave(entry(1));
+        assert!(items.ready().is_some() && items.ready().is_some());
+        assert!(items.ready().is_none(), "the one that was dropped");
     }
 
     #[tokio::test]

@@ -43,6 +43,13 @@ impl Entry {
         &self.shared
     }
 
+    /// Bytes of its body and capsules.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let capsules = self.capsules.iter().flatten();
+        self.shared.body.len() + capsules.map(|capsule| capsule.sealed.len()).sum::<usize>()
+    }
+
     /// The encoded frame for a device: the entry, or a skip when it holds nothing for it.
     #[must_use]
     pub fn frame_for(&self, device: DeviceId) -> Bytes {
