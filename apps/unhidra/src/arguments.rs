@@ -125,7 +125,12 @@ pub(crate) struct Register {
     #[arg(long, value_name = "NAME")]
     pub(crate) username: Username,
     /// An invitation from an administrator
-    #[arg(long, value_name = "TOKEN", required_unless_present = "setup_token_file")]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        required_unless_present = "setup_token_file",
+        allow_hyphen_values = true
+    )]
     pub(crate) invitation: Option<String>,
     /// The file that the server wrote at its first start
     #[arg(long, value_name = "FILE", conflicts_with = "invitation")]

@@ -8,10 +8,11 @@ mod failure;
 mod output;
 mod server;
 
-use std::process::ExitCode;
+use std::{alloc::System, process::ExitCode};
 
 use clap::Parser as _;
 use rustix::fs::Mode;
+use zeroizing_alloc::ZeroAlloc;
 
 use crate::{
     arguments::{Admin, Arguments, Command, Config, Devices},
@@ -19,6 +20,10 @@ use crate::{
     exit::{Exit, OrExit as _, Outcome},
     output::{Output, printable},
 };
+
+/// Erases memory when it is freed: passwords, tokens and keys pass through buffers of libraries that do not.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     // Databases, keys and logs that this program creates are its user's alone.

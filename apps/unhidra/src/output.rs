@@ -14,7 +14,7 @@ impl Output {
     /// Prints a result: `value` for scripts, `text` for people.
     pub(crate) fn result(self, value: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
         let line = if self.json {
-            serde_json::to_string(value)?
+            ascii_controls(&serde_json::to_string(value)?)
         } else {
             text()
         };
@@ -46,6 +46,19 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
+/// JSON whose strings hold no character that a terminal acts on: those that JSON allows unescaped are escaped as well.
+fn ascii_controls(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character.is_control() || reorders(character) {
+            safe.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
 /// Characters that make a terminal show another order than the one that was sent.
 const fn reorders(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -54,6 +67,14 @@ const fn reorders(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_keeps_the_text_and_holds_no_control_character() {
+        let text = "a\u{1b}[2Jb\u{7f}\u{9b}c\u{202e}d\n";
+        let json = ascii_controls(&serde_json::to_string(text).unwrap());
+        assert!(json.chars().all(|c| !c.is_control() && !reorders(c)), "{json}");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    }
 
     #[test]
     fn control_sequences_are_shown_and_not_sent() {

@@ -5,7 +5,7 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use tokio::sync::{Notify, mpsc};
@@ -47,6 +47,8 @@ pub(crate) struct Inbox {
     /// Bytes of the entries in the queue.
     held: AtomicUsize,
     lagging: Notify,
+    /// For the log alone: said once each time.
+    is_lagging: AtomicBool,
     ending: Notify,
     end: Mutex<Option<Close>>,
 }
@@ -75,6 +77,7 @@ pub(crate) fn inbox(user: UserId, device: DeviceId, session: SessionId) -> Items
         queue: sender,
         held: AtomicUsize::new(0),
         lagging: Notify::new(),
+        is_lagging: AtomicBool::new(false),
         ending: Notify::new(),
         end: Mutex::new(None),
     };
@@ -93,8 +96,15 @@ impl Inbox {
         let fits = before == 0 || before.saturating_add(bytes) <= CAPACITY_BYTES;
         if !fits || self.queue.try_send(item).is_err() {
             self.held.fetch_sub(bytes, Ordering::Relaxed);
-            self.lagging.notify_one();
+            self.lag();
         }
+    }
+
+    fn lag(&self) {
+        if !self.is_lagging.swap(true, Ordering::Relaxed) {
+            tracing::debug!(device.id = %self.device, "connection is lagging: it will read its logs");
+        }
+        self.lagging.notify_one();
     }
 
     fn taken(&self, item: Item) -> Item {
@@ -121,7 +131,10 @@ impl Items {
         tokio::select! {
             biased;
             close = ended(&self.inbox) => Next::End(close),
-            () = self.inbox.lagging.notified() => Next::CatchUp,
+                        () = self.inbox.lagging.notified() => {
+                self.inbox.is_lagging.store(false, Ordering::Relaxed);
+                Next::CatchUp
+            }
             // The inbox itself holds a sender, so the queue never ends before the connection does.
             Some(item) = self.queue.recv() => Next::Item(self.inbox.taken(item)),
         }

@@ -204,6 +204,8 @@ fn check_keys<C: Config>(origin: &str, table: &toml::Table) -> Result<(), Config
             match value {
                 // Inside a section, known or not, it is the whole key that is right or wrong.
                 toml::Value::Table(inner) if !inner.is_empty() => open.push((format!("{path}."), inner)),
+                // A section in which every key is commented out, as in the example.
+                toml::Value::Table(_) if known.iter().any(|leaf| leaf.section == path) => {}
                 _ => {
                     let nearest = nearest(&path, known.iter().map(|leaf| leaf.path.as_str()));
                     return Err(ConfigError::UnknownKey {
@@ -254,6 +256,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn the_example_is_itself_a_configuration() {
+        let text = example::<Whole>();
+        assert_eq!(
+            sources(&text, &[], &[]).load::<Whole>().unwrap(),
+            sources("", &[], &[]).load().unwrap()
+        );
+    }
+
     use crate::unit::{self, ByteSize};
 
     #[derive(confique::Config, Debug, PartialEq)]

@@ -55,7 +55,9 @@ pub(crate) async fn demo(options: Demo, output: Output) -> Outcome {
     if options.exit {
         server.stop().await?;
     } else {
-        output.progress(&continuation(&folder.path));
+        if !output.json {
+            println!("{}", continuation(&folder.path));
+        }
         server.run(signals).await?;
     }
     folder.remove()

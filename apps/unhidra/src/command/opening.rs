@@ -4,10 +4,12 @@ use std::{env, fs, path::PathBuf};
 
 use anyhow::Context as _;
 use unhidra_client_native::{
-    Client, Settings,
+    Client, ClientError, Settings,
     profile::{Profile, ProfileError, ProfileName, Protection},
     store::OpenError,
 };
+use unhidra_types::{UserId, Username};
+use unhidra_wire::rest::ProblemCode;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -84,6 +86,17 @@ impl Opening {
             Key::File(Some(file)) => Protection::KeyFileAt(file),
             Key::Passphrase(passphrase) => Protection::Passphrase(passphrase),
         }
+    }
+}
+
+/// The user of a name that was typed.
+pub(crate) async fn user_named(client: &mut Client, name: &Username) -> Result<UserId, Failure> {
+    match client.user_named(name).await {
+        Err(ClientError::Rest(error)) if error.code() == Some(ProblemCode::NotFound) => Err(Failure {
+            exit: Exit::NotFound,
+            error: anyhow::anyhow!("there is no user {name}: check the name"),
+        }),
+        user => Ok(user?),
     }
 }
 

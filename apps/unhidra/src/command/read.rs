@@ -8,7 +8,10 @@ use unhidra_client::Notice;
 use unhidra_client_native::{Client, ClientError, Event};
 use unhidra_types::{Timestamp, UserId};
 
-use super::{message::ShownMessage, opening::Opening};
+use super::{
+    message::ShownMessage,
+    opening::{Opening, user_named},
+};
 use crate::{
     arguments::Read,
     exit::{Failure, Outcome},
@@ -29,7 +32,7 @@ pub(crate) async fn read(opening: &Opening, options: &Read, output: Output) -> O
     let mut client = opening.client()?;
     let caught_up = client.sync_until_caught_up(Instant::now() + CATCH_UP).await;
     let only = match &options.from {
-        Some(name) => Some(client.user_named(name).await?),
+        Some(name) => Some(user_named(&mut client, name).await?),
         None => None,
     };
     if options.all {
@@ -107,10 +110,12 @@ fn is_wanted(
     message: &unhidra_client::Message,
     only: Option<UserId>,
 ) -> Result<bool, ClientError> {
-    Ok(match only {
-        None => true,
-        Some(peer) => client.peer_of(message.conversation)? == peer,
-    })
+    // What was typed on this device is not news here.
+    Ok(message.sender_device != client.device_id()
+        && match only {
+            None => true,
+            Some(peer) => client.peer_of(message.conversation)? == peer,
+        })
 }
 
 async fn print(client: &mut Client, message: unhidra_client::Message, output: Output) -> Outcome {
@@ -145,7 +150,9 @@ pub(crate) async fn listen(opening: &Opening, output: Output) -> Outcome {
 async fn told(client: &mut Client, event: Event, output: Output) -> Result<(), Failure> {
     match event {
         Event::Message { number, message } => {
-            print(client, *message, output).await?;
+            if is_wanted(client, &message, None)? {
+                print(client, *message, output).await?;
+            }
             client.set_mark(MARK, number)?;
         }
         Event::Disconnected { reason, retry_in } => {

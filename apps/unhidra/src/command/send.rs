@@ -10,12 +10,15 @@ use serde::Serialize;
 use tokio::{sync::mpsc, time::Instant};
 use unhidra_client::{MessageKey, Progress};
 use unhidra_client_native::{
-    Client, Event,
+    Client, ClientError, Event,
     client::{Outgoing, WaitFor},
 };
-use unhidra_types::{MsgId, UserId, limits::MAX_TEXT_BYTES};
+use unhidra_types::{MsgId, UserId, Username, limits::MAX_TEXT_BYTES};
 
-use super::{message::state, opening::Opening};
+use super::{
+    message::state,
+    opening::{Opening, user_named},
+};
 use crate::{
     arguments::{Reach, Send},
     exit::{Exit, Failure, Outcome},
@@ -56,13 +59,38 @@ struct Patience {
 /// Sends a message, or the lines of standard input.
 pub(crate) async fn send(opening: &Opening, options: Send, output: Output) -> Outcome {
     let mut client = opening.client()?;
-    let peer = client.user_named(&options.user).await?;
-    client.ready_to_send(peer).await?;
+    let peer = user_named(&mut client, &options.user).await?;
+    client
+        .ready_to_send(peer)
+        .await
+        .map_err(|error| blocked(error, &options.user))?;
     let name = options.user.to_string();
     if options.lines {
         send_lines(client, peer, name, &options, output).await
     } else {
         send_one(client, peer, name, options, output).await
+    }
+}
+
+/// Why nothing goes to a user, by the name that was typed.
+fn blocked(error: ClientError, name: &Username) -> Failure {
+    let text = match error {
+        ClientError::NoDevice(_) => {
+            format!("{name} has no device yet: it can be reached once {name} has logged in on one")
+        }
+        ClientError::IdentityChanged(_) => {
+            format!(
+                "{name} has a new identity key: nothing is sent until you compared the digits of `unhidra verify {name}`"
+            )
+        }
+        ClientError::ListWithheld(_) => {
+            format!("the server withholds the device list of {name}: nothing is sent until it shows it")
+        }
+        error => return error.into(),
+    };
+    Failure {
+        exit: Exit::Blocked,
+        error: anyhow::anyhow!(text),
     }
 }
 

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use unhidra_types::Username;
 
-use super::opening::Opening;
+use super::opening::{Opening, user_named};
 use crate::{exit::Outcome, output::Output};
 
 #[derive(Serialize)]
@@ -17,7 +17,7 @@ struct Verification {
 /// Shows the digits to compare with `user`, or records that they match.
 pub(crate) async fn verify(opening: &Opening, user: Username, confirm: bool, output: Output) -> Outcome {
     let mut client = opening.client()?;
-    let peer = client.user_named(&user).await?;
+    let peer = user_named(&mut client, &user).await?;
     let (number, mut verified) = client.safety_number(peer).await?;
     if confirm && !verified {
         client.confirm_safety_number(peer, &number)?;
