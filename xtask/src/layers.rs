@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -112,6 +112,16 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     bail!("layers are broken:\n  {}", broken.join("\n  "))
+}
+
+/// Where cargo puts what it builds.
+///
+/// # Errors
+/// When cargo does not say.
+pub(crate) fn target_folder(root: &Path) -> anyhow::Result<PathBuf> {
+    let metadata = metadata(root)?;
+    let folder = metadata["target_directory"].as_str();
+    folder.map(PathBuf::from).context("cargo names its target folder")
 }
 
 fn metadata(root: &Path) -> anyhow::Result<Value> {

@@ -1,5 +1,6 @@
 //! The project's own tools: `cargo xtask <command>`.
 
+mod chaos;
 mod layers;
 mod suite;
 
@@ -21,6 +22,8 @@ enum Command {
     Layers,
     /// Install what the tests need and run all of them
     Test,
+    /// Send real text while server and client are killed at random moments, then search the server for it
+    Chaos(chaos::Chaos),
     /// Everything that a release would need: format, lints, layers, documentation, tests
     Ci,
 }
@@ -40,6 +43,7 @@ fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Layers => layers::check(&root),
         Command::Test => suite::test(&root),
+        Command::Chaos(chaos) => chaos::run(&root, &chaos),
         Command::Ci => suite::ci(&root),
     }
 }

@@ -42,7 +42,13 @@ pub(crate) fn ci(root: &Path) -> anyhow::Result<()> {
     step(
         root,
         Command::new("cargo")
-            .args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"])
+            .args([
+                "doc",
+                "--quiet",
+                "--workspace",
+                "--no-deps",
+                "--document-private-items",
+            ])
             .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"),
     )?;
     test(root)

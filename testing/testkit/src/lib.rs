@@ -1,1 +1,37 @@
+//! Drives the real program from outside: servers, people with their devices, raw connections, chaos, and a search for
+//! what must not be found.
+//!
+//! It starts the binary that the caller names and nothing else, waits for conditions and never for a time alone, and
+//! prints every seed. It knows no private type of the program: what it expects stands in `docs/cli.md`.
+//!
+//! - [`program`], [`process`]: the binary and one run of it   - [`server`]: a server that may be killed
+//! - [`world`]: a server with people                          - [`person`]: an account and its devices
+//! - [`http`], [`socket`], [`group`]: REST and WebSocket       - [`memory`]: another process's memory
+//! - [`text`]: real text of this machine                      - [`seed`]: randomness that can be replayed
+//! - [`search`]: needles in every spelling                    - [`chaos`]: kills at random moments
+//! - [`secrets`], [`blind`]: what a server must not know, and whether it does
 
+pub mod blind;
+pub mod chaos;
+pub mod group;
+pub mod http;
+pub mod memory;
+pub mod person;
+pub mod process;
+pub mod program;
+pub mod search;
+pub mod secrets;
+pub mod seed;
+pub mod server;
+pub mod socket;
+pub mod text;
+mod wait;
+pub mod world;
+
+pub use self::{
+    person::{Device, Message, Person},
+    program::Program,
+    seed::Seed,
+    server::Server,
+    world::World,
+};

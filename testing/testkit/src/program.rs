@@ -1,0 +1,45 @@
+//! The binary under test.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Variables that a run inherits; everything else of the caller's environment stays outside.
+const INHERITED: [&str; 3] = ["PATH", "TMPDIR", "LD_LIBRARY_PATH"];
+
+/// The binary under test. Integration tests name it by `env!("CARGO_BIN_EXE_unhidra")`.
+#[derive(Clone, Debug)]
+pub struct Program {
+    path: PathBuf,
+}
+
+impl Program {
+    /// The binary at `path`.
+    #[must_use]
+    pub fn at(path: impl AsRef<Path>) -> Self {
+        Self {
+            path: path.as_ref().to_owned(),
+        }
+    }
+
+    /// Where the binary lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A run in `folder`, which is also its home: neither configuration nor environment of the caller has a part in it.
+    #[must_use]
+    pub fn command(&self, folder: &Path) -> Command {
+        let mut command = Command::new(&self.path);
+        command.env_clear().env("HOME", folder).current_dir(folder);
+        for name in INHERITED {
+            #[expect(clippy::disallowed_methods, reason = "passed on to a child, not read")]
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command
+    }
+}

@@ -1,0 +1,105 @@
+//! Chaos for as long as wanted: builds the program and hands it to the storm of `unhidra-testkit`.
+//!
+//! The storm is a program of its own, so that this one stays quick to build.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context as _, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::layers::target_folder;
+
+#[derive(Args)]
+pub(crate) struct Chaos {
+    /// Lines of real text
+    #[arg(long, default_value_t = 20_000)]
+    lines: usize,
+    /// How often the server is killed
+    #[arg(long, default_value_t = 10)]
+    server_kills: u32,
+    /// How often the sending client is killed
+    #[arg(long, default_value_t = 5)]
+    client_kills: u32,
+    /// Replays the random choices of an earlier run
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How the program is built
+    #[arg(long, value_enum, default_value_t = Profile::Release)]
+    profile: Profile,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Profile {
+    Dev,
+    Release,
+}
+
+impl Profile {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Release => "release",
+        }
+    }
+
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// Builds, then storms; progress and verdict are the storm's.
+///
+/// # Errors
+/// When the build or the storm failed.
+pub(crate) fn run(root: &Path, chaos: &Chaos) -> anyhow::Result<()> {
+    let profile = chaos.profile;
+    cargo(
+        root,
+        &[
+            "build",
+            "--quiet",
+            "--package",
+            "unhidra",
+            "--profile",
+            profile.name(),
+        ],
+    )?;
+    cargo(
+        root,
+        &[
+            "build",
+            "--quiet",
+            "--package",
+            "unhidra-testkit",
+            "--bin",
+            "chaos",
+        ],
+    )?;
+    let target = target_folder(root)?;
+    let mut storm = Command::new(target.join("debug/chaos"));
+    storm
+        .arg("--program")
+        .arg(target.join(profile.folder()).join("unhidra"))
+        .args(["--lines", &chaos.lines.to_string()])
+        .args(["--server-kills", &chaos.server_kills.to_string()])
+        .args(["--client-kills", &chaos.client_kills.to_string()]);
+    if let Some(seed) = chaos.seed {
+        storm.args(["--seed", &seed.to_string()]);
+    }
+    let status = storm.status().context("start the storm")?;
+    ensure!(status.success(), "the program did not stand the storm");
+    Ok(())
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
+    let status = Command::new("cargo")
+        .args(arguments)
+        .current_dir(root)
+        .status()
+        .context("run cargo")?;
+    ensure!(status.success(), "cargo {} failed", arguments.join(" "));
+    Ok(())
+}
