@@ -1,0 +1,19 @@
+//! The program from outside: a real server, real devices, the commands that people type.
+
+mod conversation;
+mod first_minute;
+mod refusals;
+mod revocation;
+mod shutdown;
+mod slow_reader;
+mod terminal;
+
+use unhidra_testkit::{Program, World};
+
+fn program() -> Program {
+    Program::at(env!("CARGO_BIN_EXE_unhidra"))
+}
+
+fn world() -> anyhow::Result<World> {
+    World::start(program())
+}

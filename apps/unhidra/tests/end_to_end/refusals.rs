@@ -1,0 +1,204 @@
+//! What can't be done says why in one line, and ends with the documented code.
+
+use std::{fs, path::PathBuf};
+
+use unhidra_testkit::{http::Http, person::Protection, process::RUN_TIMEOUT};
+use unhidra_types::limits::MAX_TEXT_BYTES;
+use unhidra_wire::rest::{Enrolment, Hidden, OpenAccount};
+
+use crate::{program, world};
+
+#[test]
+fn an_unknown_peer_is_not_found() {
+    let mut world = world().unwrap();
+    let alice = world.person("alice").unwrap();
+    let line = alice
+        .first()
+        .unwrap()
+        .run(["send", "nobody", "hello"])
+        .unwrap()
+        .refusal(6)
+        .unwrap();
+    assert!(line.contains("nobody"), "{line}");
+}
+
+#[test]
+fn a_peer_without_a_device_blocks_sending() {
+    let mut world = world().unwrap();
+    let alice = world.person("alice").unwrap();
+    let account = OpenAccount {
+        invitation: Hidden::new(world.invitation().unwrap()),
+        username: "carol".parse().unwrap(),
+        password: Hidden::new(world.dice().word(20)),
+    };
+    let http = Http::to(world.server.address()).unwrap();
+    let _: Enrolment = http.post("/v1/accounts", None, &account).unwrap().json().unwrap();
+    let line = alice
+        .first()
+        .unwrap()
+        .run(["send", "carol", "hello"])
+        .unwrap()
+        .refusal(7)
+        .unwrap();
+    assert!(line.contains("carol") && line.contains("device"), "{line}");
+}
+
+#[test]
+fn the_longest_message_arrives_and_a_longer_one_is_refused_before_anything_is_sent() {
+    let mut world = world().unwrap();
+    let (alice, bob) = world.alice_and_bob().unwrap();
+    let device = alice.first().unwrap();
+    let longest = "x".repeat(MAX_TEXT_BYTES);
+    let sent = device.start(["send", "bob"], longest.as_bytes()).unwrap();
+    sent.wait(RUN_TIMEOUT).unwrap().success().unwrap();
+    let longer = device
+        .start(["send", "bob"], format!("{longest}x").as_bytes())
+        .unwrap();
+    let line = longer.wait(RUN_TIMEOUT).unwrap().refusal(8).unwrap();
+    assert!(line.contains("long"), "{line}");
+    let read = bob.first().unwrap().read_json().unwrap();
+    assert_eq!(read.len(), 1);
+    assert_eq!(read[0].text.as_deref(), Some(longest.as_str()));
+}
+
+#[test]
+fn text_that_is_not_utf8_is_refused() {
+    let mut world = world().unwrap();
+    let (alice, _bob) = world.alice_and_bob().unwrap();
+    let sent = alice
+        .first()
+        .unwrap()
+        .start(["send", "bob"], b"\xff\xfe")
+        .unwrap();
+    sent.wait(RUN_TIMEOUT).unwrap().refusal(8).unwrap();
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_user_are_refused_in_the_same_words() {
+    let mut world = world().unwrap();
+    let mut alice = world.person("alice").unwrap();
+    alice.password = "not the password at all".into();
+    let answer = |person: &unhidra_testkit::Person, name: &str| {
+        let device = world.device(name, Protection::KeyFile).unwrap();
+        let arguments = world.login_arguments(person, &device).unwrap();
+        let line = device.run(arguments).unwrap().refusal(4).unwrap();
+        // Each refusal has its own request id in the server's log.
+        let words = line.replace(&person.name, "NAME");
+        let (before, rest) = words.split_once("req_").unwrap();
+        let after = rest.trim_start_matches(|digit: char| digit.is_ascii_hexdigit());
+        format!("{before}{after}")
+    };
+    let wrong = answer(&alice, "wrong");
+    alice.name = "mallory".into();
+    assert_eq!(wrong, answer(&alice, "unknown"));
+}
+
+#[test]
+fn a_used_or_invented_invitation_is_refused() {
+    let mut world = world().unwrap();
+    world.person("alice").unwrap();
+    let invitation = world.invitation().unwrap();
+    let server = world.server.url();
+    let register = |name: &str, invitation: &str| {
+        let device = world.device(name, Protection::KeyFile).unwrap();
+        let password = world
+            .secret_file(&device, "password", "long enough to pass")
+            .unwrap();
+        let arguments = [
+            "register",
+            "--server",
+            &server,
+            "--username",
+            name,
+            "--invitation",
+            invitation,
+            "--password-file",
+        ];
+        let arguments = arguments.map(PathBuf::from).into_iter().chain([password]);
+        device.run(arguments).unwrap()
+    };
+    register("bob", &invitation).success().unwrap();
+    register("carol", &invitation).refusal(4).unwrap();
+    register("dave", "invented").refusal(4).unwrap();
+    // One in 64 real ones begins like an option.
+    register("erin", "-invented").refusal(4).unwrap();
+}
+
+#[test]
+fn a_wrong_passphrase_opens_nothing() {
+    let mut world = world().unwrap();
+    let home = world.device("alice", Protection::KeyFile).unwrap();
+    let right = world
+        .secret_file(&home, "passphrase", "correct horse battery staple")
+        .unwrap();
+    let wrong = world
+        .secret_file(&home, "wrong", "incorrect horse battery staple")
+        .unwrap();
+    let device = home.opened_by(Protection::Passphrase(right));
+    let alice = world.person_on("alice", device.clone()).unwrap();
+    alice.first().unwrap().whoami().unwrap();
+    device
+        .opened_by(Protection::Passphrase(wrong))
+        .run(["whoami"])
+        .unwrap()
+        .refusal(9)
+        .unwrap();
+    device
+        .opened_by(Protection::KeyFile)
+        .run(["whoami"])
+        .unwrap()
+        .refusal(9)
+        .unwrap();
+}
+
+#[test]
+fn a_profile_without_an_account_is_not_logged_in() {
+    let world = world().unwrap();
+    let device = world.device("nobody", Protection::KeyFile).unwrap();
+    for arguments in [&["whoami"][..], &["read"], &["send", "bob", "hello"]] {
+        device.run(arguments).unwrap().refusal(4).unwrap();
+    }
+}
+
+#[test]
+fn a_server_that_is_away_is_unreachable() {
+    let mut world = world().unwrap();
+    let alice = world.person("alice").unwrap();
+    world.server.kill_nine().unwrap();
+    alice.first().unwrap().run(["read"]).unwrap().refusal(5).unwrap();
+}
+
+#[test]
+fn wrong_usage_ends_with_two() {
+    let world = world().unwrap();
+    let device = world.device("nobody", Protection::KeyFile).unwrap();
+    for arguments in [&["send"][..], &["read", "--limit", "many"], &["unknown"]] {
+        device.run(arguments).unwrap().with_code(2).unwrap();
+    }
+}
+
+#[test]
+fn a_configuration_with_an_unknown_key_is_refused_and_the_key_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("unhidra.toml");
+    fs::write(&file, "[server]\nlisten_adress = \"127.0.0.1:0\"\n").unwrap();
+    let mut command = program().command(folder.path());
+    command.args(["serve", "--config"]).arg(&file);
+    let process = unhidra_testkit::process::Process::start(&mut command, b"").unwrap();
+    let line = process.wait(RUN_TIMEOUT).unwrap().refusal(3).unwrap();
+    assert!(
+        line.contains("listen_adress") || line.contains("server"),
+        "{line}"
+    );
+}
+
+#[test]
+fn an_address_beyond_this_machine_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program().command(folder.path());
+    command
+        .args(["serve", "--listen", "0.0.0.0:0", "--data"])
+        .arg(folder.path());
+    let process = unhidra_testkit::process::Process::start(&mut command, b"").unwrap();
+    process.wait(RUN_TIMEOUT).unwrap().refusal(3).unwrap();
+}
