@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use unhidra_chain::{Bundle, Chain, Expected, ListHead, ListVersion, prekey::Generation};
+use unhidra_chain::{Bundle, Chain, Device, Expected, ListHead, ListVersion, prekey::Generation};
 use unhidra_pair::{Address, InitiateError};
 use unhidra_types::{DeviceId, UserId};
 use unhidra_wire::rest::{Bundles, ChainRecords};
@@ -99,7 +99,7 @@ impl Step<'_> {
         self.keep_chain(&chain)?;
         peer.save(self.tx, user.as_bytes())?;
         for device in chain.devices().filter(|device| device.revoked_at().is_some()) {
-            self.close_sessions(device.certificate().subject().device)?;
+            self.close_sessions(address_of(device))?;
         }
         let is_complete = chain.head().version.0 >= answer.head.version;
         if !is_complete && !answer.records.is_empty() {
@@ -119,7 +119,7 @@ impl Step<'_> {
         };
         if let Some(chain) = self.chain(user)? {
             for device in chain.devices() {
-                self.close_sessions(device.certificate().subject().device)?;
+                self.close_sessions(address_of(device))?;
             }
         }
         self.tx.delete(crate::store::Table::Chains, user.as_bytes())?;
@@ -143,7 +143,7 @@ impl Step<'_> {
                 user,
                 device: *device,
             };
-            let mut known = self.peer_device(*device)?;
+            let mut known = self.peer_device(address)?;
             let expected = Expected {
                 device: *device,
                 generation_floor: Generation(known.generation),
@@ -183,9 +183,17 @@ impl Step<'_> {
                 }
                 _ => known.failed(now),
             }
-            known.save(self.tx, device.as_bytes())?;
+            known.keep(self.tx, address)?;
         }
         self.effects.more = true;
         Ok(())
+    }
+}
+
+fn address_of(device: &Device) -> Address {
+    let certificate = device.certificate();
+    Address {
+        user: certificate.user(),
+        device: certificate.subject().device,
     }
 }

@@ -4,10 +4,11 @@ use unhidra_chain::{
     Chain, ListHead, ListVersion,
     codec::{Malformed, Reader},
 };
-use unhidra_types::{DeviceId, Timestamp, UserId};
+use unhidra_pair::Address;
+use unhidra_types::{Timestamp, UserId};
 
 use crate::{
-    record::{Record, read_bytes, read_option, write_bytes, write_option},
+    record::{Record, key, read_bytes, read_option, write_bytes, write_option},
     store::{StoreError, Table, Transaction},
 };
 
@@ -138,8 +139,16 @@ impl PeerDevice {
     /// How long an owed device is left alone.
     const PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
 
-    pub(crate) fn of(tx: &mut dyn Transaction, device: DeviceId) -> Result<Self, StoreError> {
-        Self::load(tx, device.as_bytes()).map(Option::unwrap_or_default)
+    pub(crate) fn of(tx: &mut dyn Transaction, peer: Address) -> Result<Self, StoreError> {
+        Self::load(tx, &Self::key(peer)).map(Option::unwrap_or_default)
+    }
+
+    pub(crate) fn keep(&self, tx: &mut dyn Transaction, peer: Address) -> Result<(), StoreError> {
+        self.save(tx, &Self::key(peer))
+    }
+
+    fn key(peer: Address) -> Vec<u8> {
+        key(&[peer.user.as_bytes(), peer.device.as_bytes()])
     }
 
     /// Whether messages go out without it for now.

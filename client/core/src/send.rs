@@ -433,7 +433,7 @@ impl Step<'_> {
                     cert_hash: *device.certificate_hash(),
                     version: head.version,
                 });
-            } else if self.peer_device(address.device)?.is_owed(self.now) {
+            } else if self.peer_device(address)?.is_owed(self.now) {
                 plan.owed.push(address);
             } else {
                 without_session.push(address.device);

@@ -39,7 +39,8 @@ pub(crate) struct Step<'a> {
     pub(crate) effects: Effects,
     chains: &'a mut ChainCache,
     local: Option<LocalDevice>,
-    sessions: BTreeMap<DeviceId, Loaded<SessionSet>>,
+    /// By user and device: an id that two users' lists name is two devices.
+    sessions: BTreeMap<(UserId, DeviceId), Loaded<SessionSet>>,
     conversations: BTreeMap<ConversationId, Loaded<Option<Conversation>>>,
     counters: BTreeMap<(ConversationId, DeviceId), u64>,
     numbers: BTreeMap<&'static str, u64>,
@@ -77,10 +78,10 @@ impl<'a> Step<'a> {
 
     /// Writes everything that was changed. The step's effects are good once the transaction has committed.
     pub(crate) fn finish(self) -> Result<Effects, StoreError> {
-        for (device, sessions) in self.sessions {
+        for sessions in self.sessions.into_values() {
             if sessions.changed {
-                self.tx
-                    .put(Table::Sessions, device.as_bytes(), &sessions.value.to_bytes())?;
+                let key = sessions_key(sessions.value.peer());
+                self.tx.put(Table::Sessions, &key, &sessions.value.to_bytes())?;
             }
         }
         for (id, conversation) in self.conversations {
@@ -150,10 +151,10 @@ impl<'a> Step<'a> {
 
     /// The sessions with a device; an empty set before the first.
     pub(crate) fn sessions(&mut self, peer: Address) -> Result<&SessionSet, StoreError> {
-        match self.sessions.entry(peer.device) {
+        match self.sessions.entry((peer.user, peer.device)) {
             std::collections::btree_map::Entry::Occupied(loaded) => Ok(&loaded.into_mut().value),
             std::collections::btree_map::Entry::Vacant(vacant) => {
-                let value = match self.tx.get(Table::Sessions, peer.device.as_bytes())? {
+                let value = match self.tx.get(Table::Sessions, &sessions_key(peer))? {
                     Some(bytes) => SessionSet::from_bytes(&bytes)
                         .map_err(|_malformed| StoreError::Damaged(Table::Sessions))?,
                     None => SessionSet::new(peer),
@@ -173,7 +174,7 @@ impl<'a> Step<'a> {
         self.sessions(peer)?;
         let loaded = self
             .sessions
-            .get_mut(&peer.device)
+            .get_mut(&(peer.user, peer.device))
             .ok_or(StoreError::Damaged(Table::Sessions))?;
         Ok(change(&loaded.value, self.rng).map(|(next, result)| {
             loaded.value = next;
@@ -183,10 +184,10 @@ impl<'a> Step<'a> {
     }
 
     pub(crate) fn set_sessions(&mut self, sessions: SessionSet) {
-        let device = sessions.peer().device;
+        let peer = sessions.peer();
         let changed = true;
         self.sessions.insert(
-            device,
+            (peer.user, peer.device),
             Loaded {
                 value: sessions,
                 changed,
@@ -195,9 +196,9 @@ impl<'a> Step<'a> {
     }
 
     /// Closes all sessions with a device, both ways.
-    pub(crate) fn close_sessions(&mut self, device: DeviceId) -> Result<(), StoreError> {
-        self.sessions.remove(&device);
-        self.tx.delete(Table::Sessions, device.as_bytes()).map(drop)
+    pub(crate) fn close_sessions(&mut self, peer: Address) -> Result<(), StoreError> {
+        self.sessions.remove(&(peer.user, peer.device));
+        self.tx.delete(Table::Sessions, &sessions_key(peer)).map(drop)
     }
 
     pub(crate) fn conversation(&mut self, id: ConversationId) -> Result<Option<&Conversation>, StoreError> {
@@ -316,8 +317,8 @@ impl<'a> Step<'a> {
         self.next_number(event.reason.text()).map(drop)
     }
 
-    pub(crate) fn peer_device(&mut self, device: DeviceId) -> Result<PeerDevice, StoreError> {
-        PeerDevice::of(self.tx, device)
+    pub(crate) fn peer_device(&mut self, peer: Address) -> Result<PeerDevice, StoreError> {
+        PeerDevice::of(self.tx, peer)
     }
 
     /// Asks for the part of a user's chain that is not held yet.
@@ -329,6 +330,10 @@ impl<'a> Step<'a> {
         self.effects.needs.insert(Need::Chain { user, from });
         Ok(())
     }
+}
+
+fn sessions_key(peer: Address) -> Vec<u8> {
+    key(&[peer.user.as_bytes(), peer.device.as_bytes()])
 }
 
 impl ChainCache {

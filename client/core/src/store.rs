@@ -214,7 +214,7 @@ tables! {
     Chains = 4, "chains";
     /// Private halves of prekeys. By type and id.
     Prekeys = 5, "prekeys";
-    /// Ratchet sessions. By peer device and session.
+    /// Ratchet sessions. By user and device: only within one user's list is a device's id unique.
     Sessions = 6, "sessions";
     /// Ephemeral keys of first messages that were accepted. By their hash.
     SeenKeys = 7, "seen keys";
@@ -240,7 +240,7 @@ tables! {
     Queue = 17, "queue";
     /// Entries of the outbox. By message, conversation and attempt.
     OutboxIndex = 18, "outbox index";
-    /// What is known of other devices besides their sessions. By device.
+    /// What is known of other devices besides their sessions. By user and device.
     PeerDevices = 19, "peer devices";
     /// Security events, the newest 1,000. By a running number.
     SecurityEvents = 20, "security events";

@@ -391,7 +391,8 @@ impl SessionSet {
         if introduction.seen == SeenEk::Seen {
             return Err(OpenError::Replay);
         }
-        if Address::from(&introduction.peer) != prefix.initiator {
+        // A set of another device's sessions must never take this one in: it would be sealed for.
+        if Address::from(&introduction.peer) != prefix.initiator || prefix.initiator != self.peer {
             return Err(OpenError::Malformed);
         }
         let begun = Session::respond(me, &introduction.peer, prefix, introduction.prekeys)?;

@@ -10,4 +10,5 @@ mod claims;
 mod directory;
 mod log;
 mod scripts;
+mod strangers;
 mod world;

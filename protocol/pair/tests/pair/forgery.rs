@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use unhidra_chain::direct::direct_conversation;
 use unhidra_crypto::instrument;
-use unhidra_pair::{Capsule, Content, Kind, OpenError, Opened, SealError, SealedBody, body};
+use unhidra_pair::{
+    Address, Capsule, Content, Kind, OpenError, Opened, SealError, SealedBody, SeenEk, SessionSet, body,
+};
 use unhidra_types::{
     ConversationId, DeviceId, MsgId, UserId,
     limits::{MAX_FRAME_BYTES, MAX_TEXT_BYTES},
@@ -143,6 +145,34 @@ fn a_first_message_under_another_senders_name_is_malformed() {
     let mut mail = two.send(0, b"text");
     mail.sender.device = DeviceId::from_bytes(OTHER);
     assert_eq!(two.open(&mail).map(|_| ()), Err(OpenError::Malformed));
+}
+
+/// Invariant 13: the id of a device is unique within its user's chain only.
+#[test]
+fn a_first_message_takes_no_place_among_the_sessions_of_another_device() {
+    let mut two = Two::new(19);
+    let mail = two.send(0, b"text");
+    let Address { user, device } = mail.sender;
+    for peer in [
+        Address {
+            user: UserId::from_bytes(OTHER),
+            device,
+        },
+        Address {
+            user,
+            device: DeviceId::from_bytes(OTHER),
+        },
+    ] {
+        let sessions = SessionSet::new(peer);
+        let received = mail.received();
+        let prefix = sessions.introduction_needed(&received).unwrap().unwrap();
+        let receiver = &two.devices[1];
+        let introduction = receiver
+            .introduce(&prefix, &two.users[0].chain, SeenEk::New, two.now)
+            .unwrap();
+        let result = sessions.open(&received, &receiver.local, Some(&introduction), two.now);
+        assert_eq!(result.map(|_| ()), Err(OpenError::Malformed));
+    }
 }
 
 /// Invariant 13: the body of one message under the id of another, for one device only.
