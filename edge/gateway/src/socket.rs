@@ -6,7 +6,10 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, timeout},
+};
 use tokio_websockets::{CloseCode, Limits, Message, ServerBuilder, WebSocketStream};
 use unhidra_types::limits::MAX_FRAME_BYTES;
 use unhidra_wire::close::Close;
@@ -16,18 +19,26 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the closing handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(crate) struct Socket {
-    stream: WebSocketStream<TokioIo<Upgraded>>,
+pub(crate) struct Socket<T = TokioIo<Upgraded>> {
+    stream: WebSocketStream<T>,
     last_heard: Instant,
+    /// An answer to a ping is queued; until it has left, nothing more is read.
+    pong_due: bool,
 }
 
 impl Socket {
     pub(crate) fn new(upgraded: Upgraded) -> Self {
+        Self::over(TokioIo::new(upgraded))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
+    fn over(stream: T) -> Self {
         let limits = Limits::default().max_payload_len(Some(MAX_FRAME_BYTES));
-        let stream = ServerBuilder::new().limits(limits).serve(TokioIo::new(upgraded));
         Self {
-            stream,
+            stream: ServerBuilder::new().limits(limits).serve(stream),
             last_heard: Instant::now(),
+            pong_due: false,
         }
     }
 
@@ -42,6 +53,10 @@ impl Socket {
     /// Nothing is lost when the call is dropped.
     pub(crate) async fn receive(&mut self) -> Result<Bytes, Option<Close>> {
         loop {
+            if self.pong_due {
+                self.flush().await?;
+                self.pong_due = false;
+            }
             let message = match self.stream.next().await {
                 Some(Ok(message)) => message,
                 Some(Err(
@@ -58,6 +73,7 @@ impl Socket {
             if message.is_text() {
                 return Err(Some(Close::Malformed));
             }
+            self.pong_due = message.is_ping();
         }
     }
 
@@ -99,5 +115,24 @@ async fn within(
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(None),
         Err(_) => Err(Some(Close::SlowReader)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_pings_and_does_not_read_is_given_up() {
+        let (ours, mut theirs) = duplex(4 * 1024);
+        let mut socket = Socket::over(ours);
+        // Empty, masked by zeros.
+        let pings = [0x89, 0x80, 0, 0, 0, 0].repeat(64 * 1024);
+        tokio::select! {
+            ended = socket.receive() => assert_eq!(ended, Err(Some(Close::SlowReader))),
+            written = theirs.write_all(&pings) => panic!("{written:?}: answers were kept for nobody"),
+        }
     }
 }
