@@ -50,6 +50,8 @@ pub struct Connection {
     heartbeat: Heartbeat,
     last_heard: Instant,
     last_ping: Instant,
+    /// An answer to a ping is queued; until it has left, nothing more is read.
+    pong_due: bool,
 }
 
 /// Why there is no connection.
@@ -130,6 +132,7 @@ impl Connection {
             heartbeat,
             last_heard: now,
             last_ping: now,
+            pong_due: false,
         })
     }
 
@@ -164,6 +167,10 @@ impl Connection {
     /// Nothing is lost: a frame is either returned or still unread.
     pub async fn receive(&mut self) -> Result<ServerFrame, Disconnect> {
         loop {
+            if self.pong_due {
+                self.flush().await?;
+                self.pong_due = false;
+            }
             let ping_at = self.last_heard.max(self.last_ping) + self.heartbeat.ping_after;
             let give_up_at = self.last_heard + self.heartbeat.give_up_after;
             match timeout_at(ping_at.min(give_up_at), self.socket.next()).await {
@@ -190,7 +197,9 @@ impl Connection {
     /// # Errors
     /// See [`Disconnect`].
     pub fn receive_now(&mut self) -> Result<Option<ServerFrame>, Disconnect> {
-        while let Some(message) = self.socket.next().now_or_never() {
+        while !self.pong_due
+            && let Some(message) = self.socket.next().now_or_never()
+        {
             if let Some(frame) = self.accept(message)? {
                 return Ok(Some(frame));
             }
@@ -220,6 +229,7 @@ impl Connection {
         if let Some((code, _reason)) = message.as_close() {
             return Err(Disconnect::Closed(Close::from_code(code.into())));
         }
+        self.pong_due = message.is_ping();
         if !message.is_binary() {
             return Ok(None);
         }
@@ -344,6 +354,28 @@ mod tests {
         assert!(outcome.is_err(), "a living connection waits");
         // From now on nobody reads on the other side.
         assert!(matches!(connection.receive().await, Err(Disconnect::Silent)));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_pings_and_does_not_read_is_left() {
+        let (listener, url) = listen().await;
+        let token = token();
+        let (opened, (_, mut server)) = tokio::join!(
+            Connection::open(&url, &token, FAST),
+            accept(&listener, SUBPROTOCOL)
+        );
+        let mut connection = opened.unwrap();
+        // More answers than the buffers of both sides hold.
+        let flood = async {
+            for _ in 0..256 * 1024 {
+                server.feed(Message::ping(vec![0; 125])).await?;
+            }
+            server.flush().await
+        };
+        tokio::select! {
+            ended = connection.receive() => assert!(matches!(ended, Err(Disconnect::Silent))),
+            flooded = flood => panic!("{flooded:?}: answers were kept for nobody"),
+        }
     }
 
     #[tokio::test]
