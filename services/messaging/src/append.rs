@@ -8,7 +8,7 @@ use unhidra_store::{
     conversation::{Conversation, Kind},
     entry::{Capsule, Entry, NewEntry, Place, Recipients},
 };
-use unhidra_types::Timestamp;
+use unhidra_types::{MsgId, Timestamp};
 use unhidra_wire::frame::{Append, ListVersion, Refusal};
 
 use crate::{Messaging, access::Sender};
@@ -71,6 +71,9 @@ fn append_in(tx: &mut Tx<'_>, sender: Sender, append: Append, now: Timestamp) ->
     let resource = crate::access::resource(tx, &conversation, sender.user)?;
     if decide(&sender.principal(), Action::Append, &resource) != Decision::Allow {
         return Err(AppendError::refused(Refusal::NotFound));
+    }
+    if append.msg_id == MsgId::NONE {
+        return Err(AppendError::refused(Refusal::Malformed));
     }
     let earlier = tx.place_of(
         conversation.log,

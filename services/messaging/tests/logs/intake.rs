@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use unhidra_messaging::append::AppendError;
-use unhidra_types::{ConversationId, Timestamp};
+use unhidra_types::{ConversationId, MsgId, Timestamp};
 use unhidra_wire::frame::{Append, Refusal, ServerFrame};
 
 use crate::fixture::{AWAY, HOME, NOW, Server, capsule, decoded, device, plain, refusal, sender, user};
@@ -241,6 +241,20 @@ async fn a_direct_envelope_has_capsules_and_a_body_that_only_a_repair_lacks() {
     };
     assert_eq!(server.append(alice, good).await.unwrap().seq, 1);
     assert_eq!(server.append(alice, repair).await.unwrap().seq, 2);
+}
+
+#[tokio::test]
+async fn the_id_that_means_no_message_names_none() {
+    let server = Server::new().await;
+    let (alice, bob, chat) = server.two().await;
+    let group = server.open_group(alice, &[bob.user]).await;
+    for append in [plain(group, 1), server.sealed(chat, 1, &[bob.device]).await] {
+        let nameless = Append {
+            msg_id: MsgId::NONE,
+            ..append
+        };
+        assert_eq!(refusal(server.append(alice, nameless).await), Refusal::Malformed);
+    }
 }
 
 #[tokio::test]
