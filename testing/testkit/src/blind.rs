@@ -190,3 +190,32 @@ fn own_keys_are_sealed(places: &[Hit]) -> anyhow::Result<()> {
 fn found(hits: &[Hit], what: &str) -> bool {
     hits.iter().any(|hit| hit.what == what)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::Spelling;
+
+    #[test]
+    fn a_single_hit_condemns_and_is_named() {
+        let mut report = Report {
+            secrets: 1,
+            memory_bytes: 1,
+            data: Vec::new(),
+            logs: Vec::new(),
+            memory: Vec::new(),
+        };
+        report.verdict().unwrap();
+        report.logs.push(Hit {
+            what: "password of alice".into(),
+            spelling: Spelling::Base64(1),
+            place: "log/stderr".into(),
+            offset: 16,
+        });
+        let verdict = report.verdict().unwrap_err().to_string();
+        assert!(
+            verdict.contains("password of alice (Base64(1)) at 0x10 of log/stderr"),
+            "{verdict}"
+        );
+    }
+}

@@ -129,7 +129,7 @@ pub fn run(program: &Program, plan: Plan, progress: &mut dyn FnMut(&str)) -> any
         plan.seed, plan.lines, plan.server_kills, plan.client_kills
     ));
     let mut dice = plan.seed.dice();
-    let mut world = World::seeded(program.clone(), plan.seed)?;
+    let mut world = World::configured(program.clone(), plan.seed, Vec::new())?;
     let (mut sender, mut recipient) = world.alice_and_bob()?;
     world.link(&mut sender)?;
     world.link(&mut recipient)?;

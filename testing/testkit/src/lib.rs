@@ -6,10 +6,10 @@
 //!
 //! - [`program`], [`process`]: the binary and one run of it   - [`server`]: a server that may be killed
 //! - [`world`]: a server with people                          - [`person`]: an account and its devices
-//! - [`http`], [`socket`], [`group`]: REST and WebSocket       - [`memory`]: another process's memory
+//! - [`http`], [`socket`], [`group`]: REST and WebSocket      - [`memory`]: another process's memory
 //! - [`text`]: real text of this machine                      - [`seed`]: randomness that can be replayed
 //! - [`search`]: needles in every spelling                    - [`chaos`]: kills at random moments
-//! - [`secrets`], [`blind`]: what a server must not know, and whether it does
+//! - [`secrets`], [`blind`]: what must stay secret, and is it - [`proxy`]: a way on which things change
 
 pub mod blind;
 pub mod chaos;
@@ -19,6 +19,7 @@ pub mod memory;
 pub mod person;
 pub mod process;
 pub mod program;
+pub mod proxy;
 pub mod search;
 pub mod secrets;
 pub mod seed;

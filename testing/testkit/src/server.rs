@@ -30,9 +30,13 @@ const ANNOUNCEMENT: &str = "listening on http://";
 pub struct Server {
     program: Program,
     folder: PathBuf,
+    settings: Vec<Setting>,
     address: SocketAddr,
     state: State,
 }
+
+/// A variable of the server's environment with its value.
+pub type Setting = (&'static str, String);
 
 #[derive(Debug)]
 enum State {
@@ -47,11 +51,20 @@ impl Server {
     /// # Errors
     /// When it ends or is not ready in time; with the end of its log.
     pub fn start(program: &Program, folder: &Path) -> anyhow::Result<Self> {
+        Self::configured(program, folder, Vec::new())
+    }
+
+    /// [`Server::start`] with settings that differ from their defaults.
+    ///
+    /// # Errors
+    /// When it ends or is not ready in time; with the end of its log.
+    pub fn configured(program: &Program, folder: &Path, settings: Vec<Setting>) -> anyhow::Result<Self> {
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         fs::create_dir_all(folder.join("log")).context("make the folder of a server")?;
         let mut server = Self {
             program: program.clone(),
             folder: folder.to_owned(),
+            settings,
             address: any,
             state: State::Ended,
         };
@@ -181,6 +194,7 @@ impl Server {
             .program
             .command(&self.folder)
             .env("UNHIDRA_LOG_FILTER", "debug")
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .arg("serve")
             .arg("--data")
             .arg(self.data())

@@ -10,7 +10,7 @@ use crate::{
     process::RUN_TIMEOUT,
     program::Program,
     seed::{Dice, Seed},
-    server::Server,
+    server::{Server, Setting},
 };
 
 /// Long enough for the server, random enough to be looked for.
@@ -36,20 +36,20 @@ impl World {
     /// # Errors
     /// When it does not start.
     pub fn start(program: Program) -> anyhow::Result<Self> {
-        Self::seeded(program, Seed::from_environment()?)
+        Self::configured(program, Seed::from_environment()?, Vec::new())
     }
 
-    /// [`World::start`] with a given seed.
+    /// [`World::start`] with a given seed and settings of the server.
     ///
     /// # Errors
     /// When it does not start.
-    pub fn seeded(program: Program, seed: Seed) -> anyhow::Result<Self> {
+    pub fn configured(program: Program, seed: Seed, settings: Vec<Setting>) -> anyhow::Result<Self> {
         println!("{seed}");
         let folder = tempfile::Builder::new()
             .prefix("unhidra-test-")
             .tempdir()
             .context("make a folder")?;
-        let server = Server::start(&program, &folder.path().join("server"))?;
+        let server = Server::configured(&program, &folder.path().join("server"), settings)?;
         Ok(Self {
             server,
             program,
@@ -73,14 +73,22 @@ impl World {
     /// # Errors
     /// When a command fails.
     pub fn person_on(&mut self, name: &str, device: Device) -> anyhow::Result<Person> {
+        let url = self.server.url();
+        self.person_through(&url, name, device)
+    }
+
+    /// [`World::person_on`] by another address of the server.
+    ///
+    /// # Errors
+    /// When a command fails.
+    pub fn person_through(&mut self, url: &str, name: &str, device: Device) -> anyhow::Result<Person> {
         let password = self.dice.word(PASSWORD_LETTERS);
         let password_file = self.secret_file(&device, "password", &password)?;
-        let url = self.server.url();
         let mut arguments: Vec<_> = [
             "--json",
             "register",
             "--server",
-            &url,
+            url,
             "--username",
             name,
             "--device-name",
@@ -142,14 +150,26 @@ impl World {
     /// # Errors
     /// When the password can't be written down.
     pub fn login_arguments(&self, person: &Person, device: &Device) -> anyhow::Result<Vec<PathBuf>> {
+        self.login_arguments_at(&self.server.url(), person, device)
+    }
+
+    /// [`World::login_arguments`] by another address of the server.
+    ///
+    /// # Errors
+    /// When the password can't be written down.
+    pub fn login_arguments_at(
+        &self,
+        url: &str,
+        person: &Person,
+        device: &Device,
+    ) -> anyhow::Result<Vec<PathBuf>> {
         let password_file = self.secret_file(device, "password", &person.password)?;
-        let url = self.server.url();
         let mut arguments = [
             "--json",
             "login",
             "--yes",
             "--server",
-            &url,
+            url,
             "--username",
             &person.name,
             "--device-name",

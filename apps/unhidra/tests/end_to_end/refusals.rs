@@ -2,7 +2,12 @@
 
 use std::{fs, path::PathBuf};
 
-use unhidra_testkit::{http::Http, person::Protection, process::RUN_TIMEOUT};
+use unhidra_testkit::{
+    http::Http,
+    person::Protection,
+    process::{Process, RUN_TIMEOUT},
+    proxy::Proxy,
+};
 use unhidra_types::limits::MAX_TEXT_BYTES;
 use unhidra_wire::rest::{Enrolment, Hidden, OpenAccount};
 
@@ -184,7 +189,7 @@ fn a_configuration_with_an_unknown_key_is_refused_and_the_key_named() {
     fs::write(&file, "[server]\nlisten_adress = \"127.0.0.1:0\"\n").unwrap();
     let mut command = program().command(folder.path());
     command.args(["serve", "--config"]).arg(&file);
-    let process = unhidra_testkit::process::Process::start(&mut command, b"").unwrap();
+    let process = Process::start(&mut command, b"").unwrap();
     let line = process.wait(RUN_TIMEOUT).unwrap().refusal(3).unwrap();
     assert!(
         line.contains("listen_adress") || line.contains("server"),
@@ -199,6 +204,55 @@ fn an_address_beyond_this_machine_is_refused() {
     command
         .args(["serve", "--listen", "0.0.0.0:0", "--data"])
         .arg(folder.path());
-    let process = unhidra_testkit::process::Process::start(&mut command, b"").unwrap();
+    let process = Process::start(&mut command, b"").unwrap();
     process.wait(RUN_TIMEOUT).unwrap().refusal(3).unwrap();
+}
+
+#[test]
+fn a_login_that_was_relayed_from_another_address_is_refused() {
+    let mut world = world().unwrap();
+    let alice = world.person("alice").unwrap();
+    let proxy = Proxy::start().unwrap();
+    proxy.lead_to(world.server.address());
+    let device = alice.first().unwrap();
+    device.run(["logout"]).unwrap().success().unwrap();
+    let arguments = world.login_arguments_at(&proxy.url(), &alice, device).unwrap();
+    device.run(arguments).unwrap().with_code(4).unwrap();
+    let arguments = world.login_arguments(&alice, device).unwrap();
+    device.run(arguments).unwrap().success().unwrap();
+}
+
+#[test]
+fn doctor_names_a_port_that_is_taken_and_what_to_do() {
+    let world = world().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program().command(folder.path());
+    command.args([
+        "doctor",
+        "--listen",
+        &world.server.address().to_string(),
+        "--data",
+    ]);
+    command.arg(folder.path().join("data"));
+    let process = Process::start(&mut command, b"").unwrap();
+    let output = process.wait(RUN_TIMEOUT).unwrap().with_code(3).unwrap();
+    let shown = String::from_utf8_lossy(output.stdout()).into_owned();
+    assert!(
+        shown.contains("FAIL port") && shown.contains("--listen"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_second_server_on_the_same_folder_is_refused_and_the_first_goes_on() {
+    let mut world = world().unwrap();
+    let data = world.server.data();
+    let mut command = program().command(world.server.logs().as_path());
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data);
+    let second = Process::start(&mut command, b"").unwrap();
+    let refused = second.wait(RUN_TIMEOUT).unwrap();
+    assert_ne!(refused.code(), Some(0), "{refused:?}");
+    world.person("alice").unwrap();
 }

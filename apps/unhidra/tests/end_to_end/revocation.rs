@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use unhidra_testkit::{
     http::Http,
-    person::texts,
+    person::{Protection, texts},
     process::RUN_TIMEOUT,
     socket::{Handshake, ReceiveBuffer, Socket},
 };
@@ -132,4 +132,35 @@ fn the_server_selects_the_protocol_and_never_repeats_the_token() {
             .windows(20)
             .any(|part| token.as_bytes().starts_with(part))
     }));
+}
+
+#[test]
+fn the_recovery_key_brings_the_account_to_a_new_device_and_its_words_in_disorder_do_not() {
+    let mut world = world().unwrap();
+    let (mut alice, bob) = world.alice_and_bob().unwrap();
+    let words: Vec<_> = alice.recovery_key.split_whitespace().collect();
+    let disorder = words.iter().rev().copied().collect::<Vec<_>>().join(" ");
+    let log_in = |name: &str, words: &str| {
+        let device = world.device(name, Protection::KeyFile).unwrap();
+        let mut arguments = world.login_arguments(&alice, &device).unwrap();
+        let file = world.secret_file(&device, "recovery", words).unwrap();
+        arguments.extend(["--recovery-key-file".into(), file]);
+        (device.run(arguments).unwrap(), device)
+    };
+    log_in("thief", &disorder).0.refusal(4).unwrap();
+    let (recovered, device) = log_in("alice-new", &alice.recovery_key);
+    recovered.success().unwrap();
+    bob.first().unwrap().send("alice", "welcome back").unwrap();
+    assert_eq!(texts(&device.read_json().unwrap()), ["welcome back"]);
+    device.send("bob", "here again").unwrap();
+    assert_eq!(texts(&bob.first().unwrap().read_json().unwrap()), ["here again"]);
+    alice.devices.push(device);
+
+    let listed = alice.first().unwrap().run(["--json", "devices", "list"]).unwrap();
+    let listed = listed.success().unwrap().json().unwrap();
+    let names: Vec<_> = listed
+        .iter()
+        .map(|device| device["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["alice", "alice-new"]);
 }
