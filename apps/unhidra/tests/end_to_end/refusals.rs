@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use unhidra_testkit::{
+    Seed, World,
     http::Http,
     person::Protection,
     process::{Process, RUN_TIMEOUT},
@@ -206,6 +207,27 @@ fn an_address_beyond_this_machine_is_refused() {
         .arg(folder.path());
     let process = Process::start(&mut command, b"").unwrap();
     process.wait(RUN_TIMEOUT).unwrap().refusal(3).unwrap();
+}
+
+#[test]
+fn a_server_that_speaks_another_version_is_told_from_one_that_is_away() {
+    let proxy = Proxy::start().unwrap();
+    let known_as = vec![("UNHIDRA_IDENTITY_ISSUER", proxy.url())];
+    let mut world = World::configured(program(), Seed::from_environment().unwrap(), known_as).unwrap();
+    proxy.lead_to(world.server.address());
+    let device = world.device("alice", Protection::KeyFile).unwrap();
+    let alice = world.person_through(&proxy.url(), "alice", device).unwrap();
+    world.person("bob").unwrap();
+    alice.first().unwrap().send("bob", "the same version").unwrap();
+    proxy.replace(b"unhidra.v1", b"unhidra.v9");
+    let line = alice
+        .first()
+        .unwrap()
+        .run(["send", "bob", "another version", "--timeout", "5s"])
+        .unwrap()
+        .refusal(10)
+        .unwrap();
+    assert!(line.contains("version"), "{line}");
 }
 
 #[test]
