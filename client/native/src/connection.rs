@@ -1,19 +1,17 @@
 //! One WebSocket connection of a device, from handshake to close.
 //!
 //! It carries frames and notices when the other side is gone; what frames mean is the engine's business, and when to
-//! connect again that of [`crate::client`].
+//! connect again that of [`crate::client`]. It never writes without reading: a server that waits for its own frames
+//! to be read takes none.
 
-use std::time::Duration;
+mod duplex;
 
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use std::{future::poll_fn, task::Poll, time::Duration};
+
+use futures_util::FutureExt as _;
 use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout, timeout_at},
-};
-use tokio_websockets::{
-    ClientBuilder, Error as SocketError, Limits, MaybeTlsStream, Message, WebSocketStream,
-};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_websockets::{ClientBuilder, Error as SocketError, Limits, MaybeTlsStream, Message};
 use unhidra_types::limits::MAX_FRAME_BYTES;
 use unhidra_wire::{
     close::Close,
@@ -21,6 +19,7 @@ use unhidra_wire::{
     rest::Hidden,
 };
 
+use self::duplex::Duplex;
 use crate::server_url::ServerUrl;
 
 /// When silence means that the connection is dead.
@@ -46,12 +45,10 @@ impl Default for Heartbeat {
 
 /// An open connection.
 pub struct Connection {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    duplex: Duplex,
     heartbeat: Heartbeat,
     last_heard: Instant,
     last_ping: Instant,
-    /// An answer to a ping is queued; until it has left, nothing more is read.
-    pong_due: bool,
 }
 
 /// Why there is no connection.
@@ -128,31 +125,38 @@ impl Connection {
             .map_err(|error| ConnectError::Unreachable(SocketError::Io(error)))?;
         let now = Instant::now();
         Ok(Self {
-            socket,
+            duplex: Duplex::new(socket),
             heartbeat,
             last_heard: now,
             last_ping: now,
-            pong_due: false,
         })
     }
 
-    /// Queues a frame; [`Connection::flush`] sends what is queued.
+    /// Queues a frame; [`Connection::flush`] sends what is queued, and so does [`Connection::receive`] while it waits.
     ///
     /// # Errors
-    /// See [`Disconnect`].
-    pub async fn feed(&mut self, frame: &ClientFrame) -> Result<(), Disconnect> {
-        self.socket
-            .feed(Message::binary(frame.encode()))
-            .await
-            .map_err(Disconnect::Lost)
+    /// [`Disconnect::Silent`] when more is queued than a peer that still reads leaves lying.
+    pub fn feed(&mut self, frame: &ClientFrame) -> Result<(), Disconnect> {
+        if self.duplex.queue(Message::binary(frame.encode())) {
+            Ok(())
+        } else {
+            Err(Disconnect::Silent)
+        }
     }
 
-    /// Sends what is queued. A peer that does not read for the heartbeat's bound counts as gone.
+    /// Sends what is queued, and keeps what arrives meanwhile for [`Connection::receive`]. It returns early when that
+    /// is as much as it keeps: the rest leaves while frames are received. A peer that reads nothing for the heartbeat's
+    /// bound counts as gone.
     ///
     /// # Errors
     /// See [`Disconnect`].
+    ///
+    /// # Cancellation safety
+    /// Nothing is lost: what was not sent is still queued.
     pub async fn flush(&mut self) -> Result<(), Disconnect> {
-        timeout(self.heartbeat.give_up_after, self.socket.flush())
+        let blocked_since = self.duplex.blocked_since().unwrap_or_else(Instant::now);
+        let give_up_at = blocked_since + self.heartbeat.give_up_after;
+        timeout_at(give_up_at, poll_fn(|cx| self.duplex.poll_exchange(cx)))
             .await
             .map_err(|_elapsed| Disconnect::Silent)?
             .map_err(Disconnect::Lost)
@@ -167,13 +171,20 @@ impl Connection {
     /// Nothing is lost: a frame is either returned or still unread.
     pub async fn receive(&mut self) -> Result<ServerFrame, Disconnect> {
         loop {
-            if self.pong_due {
-                self.flush().await?;
-                self.pong_due = false;
-            }
             let ping_at = self.last_heard.max(self.last_ping) + self.heartbeat.ping_after;
-            let give_up_at = self.last_heard + self.heartbeat.give_up_after;
-            match timeout_at(ping_at.min(give_up_at), self.socket.next()).await {
+            let give_up_after = self.heartbeat.give_up_after;
+            let mut give_up_at = self.last_heard + give_up_after;
+            if let Some(blocked_since) = self.duplex.blocked_since() {
+                give_up_at = give_up_at.min(blocked_since + give_up_after);
+            }
+            let arrival = poll_fn(|cx| match self.duplex.poll_arrival(cx) {
+                Poll::Pending => match self.duplex.poll_send(cx) {
+                    Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
+                    Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                },
+                arrival => arrival,
+            });
+            match timeout_at(ping_at.min(give_up_at), arrival).await {
                 Ok(message) => {
                     if let Some(frame) = self.accept(message)? {
                         return Ok(frame);
@@ -182,11 +193,9 @@ impl Connection {
                 Err(_elapsed) if Instant::now() >= give_up_at => return Err(Disconnect::Silent),
                 Err(_elapsed) => {
                     self.last_ping = Instant::now();
-                    self.socket
-                        .feed(Message::ping(Vec::new()))
-                        .await
-                        .map_err(Disconnect::Lost)?;
-                    self.flush().await?;
+                    if !self.duplex.queue(Message::ping(Vec::new())) {
+                        return Err(Disconnect::Silent);
+                    }
                 }
             }
         }
@@ -197,9 +206,7 @@ impl Connection {
     /// # Errors
     /// See [`Disconnect`].
     pub fn receive_now(&mut self) -> Result<Option<ServerFrame>, Disconnect> {
-        while !self.pong_due
-            && let Some(message) = self.socket.next().now_or_never()
-        {
+        while let Some(message) = poll_fn(|cx| self.duplex.poll_arrival(cx)).now_or_never() {
             if let Some(frame) = self.accept(message)? {
                 return Ok(Some(frame));
             }
@@ -210,7 +217,7 @@ impl Connection {
     /// Says goodbye. The server keeps everything that was not acknowledged.
     pub async fn close(mut self) {
         // The goodbye is a courtesy: a server that is gone needs none.
-        if timeout(self.heartbeat.handshake, self.socket.close())
+        if timeout(self.heartbeat.handshake, self.duplex.close())
             .await
             .is_err()
         {
@@ -229,7 +236,6 @@ impl Connection {
         if let Some((code, _reason)) = message.as_close() {
             return Err(Disconnect::Closed(Close::from_code(code.into())));
         }
-        self.pong_due = message.is_ping();
         if !message.is_binary() {
             return Ok(None);
         }
@@ -247,152 +253,4 @@ fn connect_error(error: SocketError) -> ConnectError {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::header::HeaderName;
-    use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::TcpListener,
-    };
-    use tokio_websockets::{CloseCode, ServerBuilder};
-    use unhidra_types::ConversationId;
-
-    use super::*;
-
-    const FAST: Heartbeat = Heartbeat {
-        ping_after: Duration::from_millis(50),
-        give_up_after: Duration::from_millis(500),
-        handshake: Duration::from_secs(5),
-    };
-
-    async fn listen() -> (TcpListener, ServerUrl) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        (listener, url.parse().unwrap())
-    }
-
-    /// Accepts one connection and answers the handshake with `protocol`; gives what the client had offered.
-    async fn accept(listener: &TcpListener, protocol: &'static str) -> (String, WebSocketStream<TcpStream>) {
-        let (stream, _) = listener.accept().await.unwrap();
-        let name: HeaderName = SEC_WEBSOCKET_PROTOCOL;
-        let builder = ServerBuilder::new()
-            .add_header(name, HeaderValue::from_static(protocol))
-            .unwrap();
-        let (request, socket) = builder.accept(stream).await.unwrap();
-        let offered = request.headers()[SEC_WEBSOCKET_PROTOCOL].to_str().unwrap();
-        (offered.to_owned(), socket)
-    }
-
-    fn token() -> Hidden {
-        Hidden::new("the.access-token".into())
-    }
-
-    #[tokio::test]
-    async fn the_token_is_offered_beside_the_protocol_and_frames_pass_both_ways() {
-        let (listener, url) = listen().await;
-        let token = token();
-        let (opened, (offered, mut server)) = tokio::join!(
-            Connection::open(&url, &token, FAST),
-            accept(&listener, SUBPROTOCOL)
-        );
-        assert_eq!(offered, "unhidra.v1, bearer.the.access-token");
-        let mut connection = opened.unwrap();
-        let frame = ClientFrame::Acknowledge {
-            conversation: ConversationId::from_bytes([1; 16]),
-            seq: 7,
-        };
-        connection.feed(&frame).await.unwrap();
-        connection.flush().await.unwrap();
-        let arrived = server.next().await.unwrap().unwrap();
-        assert_eq!(ClientFrame::decode(arrived.into_payload().into()).unwrap(), frame);
-        let caught_up = Message::binary(ServerFrame::CaughtUp.encode());
-        server.send(caught_up).await.unwrap();
-        assert_eq!(connection.receive().await.unwrap(), ServerFrame::CaughtUp);
-    }
-
-    #[tokio::test]
-    async fn a_server_that_selects_another_protocol_is_left() {
-        let (listener, url) = listen().await;
-        let token = token();
-        let (opened, _server) = tokio::join!(Connection::open(&url, &token, FAST), accept(&listener, "chat"));
-        assert!(matches!(opened, Err(ConnectError::OtherProtocol)));
-    }
-
-    #[tokio::test]
-    async fn a_refused_token_is_told_apart_from_other_refusals() {
-        for (status, is_token) in [("401 Unauthorized", true), ("503 Service Unavailable", false)] {
-            let (listener, url) = listen().await;
-            let token = token();
-            let refuse = async {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut request = [0; 1024];
-                let read = stream.read(&mut request).await.unwrap();
-                assert!(read > 0);
-                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
-                stream.write_all(answer.as_bytes()).await.unwrap();
-            };
-            let (opened, ()) = tokio::join!(Connection::open(&url, &token, FAST), refuse);
-            match opened {
-                Err(ConnectError::Unauthenticated) => assert!(is_token),
-                Err(ConnectError::Refused(503)) => assert!(!is_token),
-                _ => panic!("{status}"),
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_server_that_answers_pings_is_kept_and_a_silent_one_is_given_up() {
-        let (listener, url) = listen().await;
-        let token = token();
-        let (opened, (_, mut server)) = tokio::join!(
-            Connection::open(&url, &token, FAST),
-            accept(&listener, SUBPROTOCOL)
-        );
-        let mut connection = opened.unwrap();
-        let serving = async { while server.next().await.is_some() {} };
-        let waiting = async { tokio::join!(connection.receive(), serving) };
-        let outcome = timeout(FAST.give_up_after * 3, waiting).await;
-        assert!(outcome.is_err(), "a living connection waits");
-        // From now on nobody reads on the other side.
-        assert!(matches!(connection.receive().await, Err(Disconnect::Silent)));
-    }
-
-    #[tokio::test]
-    async fn a_server_that_pings_and_does_not_read_is_left() {
-        let (listener, url) = listen().await;
-        let token = token();
-        let (opened, (_, mut server)) = tokio::join!(
-            Connection::open(&url, &token, FAST),
-            accept(&listener, SUBPROTOCOL)
-        );
-        let mut connection = opened.unwrap();
-        // More answers than the buffers of both sides hold.
-        let flood = async {
-            for _ in 0..256 * 1024 {
-                server.feed(Message::ping(vec![0; 125])).await?;
-            }
-            server.flush().await
-        };
-        tokio::select! {
-            ended = connection.receive() => assert!(matches!(ended, Err(Disconnect::Silent))),
-            flooded = flood => panic!("{flooded:?}: answers were kept for nobody"),
-        }
-    }
-
-    #[tokio::test]
-    async fn the_reason_of_a_close_is_told() {
-        let (listener, url) = listen().await;
-        let token = token();
-        let (opened, (_, mut server)) = tokio::join!(
-            Connection::open(&url, &token, FAST),
-            accept(&listener, SUBPROTOCOL)
-        );
-        let mut connection = opened.unwrap();
-        let code = CloseCode::try_from(Close::DeviceRevoked.code()).unwrap();
-        server.send(Message::close(Some(code), "")).await.unwrap();
-        let ended = connection.receive().await;
-        assert!(matches!(
-            ended,
-            Err(Disconnect::Closed(Some(Close::DeviceRevoked)))
-        ));
-    }
-}
+mod tests;

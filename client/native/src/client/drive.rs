@@ -255,7 +255,7 @@ impl Client {
             return Ok(());
         }
         for frame in std::mem::take(&mut self.pending.frames) {
-            connection.feed(&frame).await?;
+            connection.feed(&frame)?;
         }
         Ok(connection.flush().await?)
     }
@@ -278,7 +278,7 @@ impl Client {
         for (number, append) in self.device.outgoing(self.sent_through, room)? {
             self.sent_through = Some(number);
             if self.in_flight.insert(number) {
-                connection.feed(&ClientFrame::Append(append)).await?;
+                connection.feed(&ClientFrame::Append(append))?;
                 has_sent = true;
             }
         }
