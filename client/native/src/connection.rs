@@ -247,6 +247,8 @@ fn connect_error(error: SocketError) -> ConnectError {
     use tokio_websockets::upgrade::Error as Upgrade;
     match error {
         SocketError::Upgrade(Upgrade::DidNotSwitchProtocols(401)) => ConnectError::Unauthenticated,
+        // 426: the server speaks no protocol that was offered.
+        SocketError::Upgrade(Upgrade::DidNotSwitchProtocols(426)) => ConnectError::OtherProtocol,
         SocketError::Upgrade(Upgrade::DidNotSwitchProtocols(status)) => ConnectError::Refused(status),
         error => ConnectError::Unreachable(error),
     }

@@ -70,7 +70,7 @@ const MALFORMED: Denied = Denied {
     title: "a WebSocket handshake without a query was expected",
 };
 const UNSUPPORTED: Denied = Denied {
-    status: StatusCode::BAD_REQUEST,
+    status: StatusCode::UPGRADE_REQUIRED,
     code: ProblemCode::UnsupportedVersion,
     title: "offer the subprotocol unhidra.v1",
 };

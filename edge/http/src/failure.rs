@@ -88,10 +88,10 @@ impl Failure {
     pub(crate) const fn status(&self) -> StatusCode {
         match self.code {
             ProblemCode::Malformed
-            | ProblemCode::UnsupportedVersion
             | ProblemCode::PasswordUnsuitable
             | ProblemCode::ChainRefused
             | ProblemCode::PrekeysRefused => StatusCode::BAD_REQUEST,
+            ProblemCode::UnsupportedVersion => StatusCode::UPGRADE_REQUIRED,
             ProblemCode::Unauthenticated => StatusCode::UNAUTHORIZED,
             ProblemCode::Forbidden | ProblemCode::InvitationRefused => StatusCode::FORBIDDEN,
             ProblemCode::NotFound => StatusCode::NOT_FOUND,
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn who_speaks_another_version_is_not_told_that_the_server_failed() {
         let failure = Failure::new(ProblemCode::UnsupportedVersion, "another version");
-        assert_eq!(failure.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(failure.status(), StatusCode::UPGRADE_REQUIRED);
     }
 
     #[test]

@@ -89,6 +89,9 @@ impl ClientError {
             Self::Rest(error) if error.code() == Some(ProblemCode::Unauthenticated) => Remedy::LogIn,
             Self::Rest(error) if error.is_transient() => Remedy::TryLater,
             Self::Rest(error) => Remedy::Text(error.remedy()),
+            Self::Connect(ConnectError::OtherProtocol) => {
+                Remedy::Text("install the version that the server runs; what was queued is kept")
+            }
             Self::Connect(_) | Self::Disconnected(_) | Self::TimedOut => Remedy::TryLater,
             Self::NoDevice(_) => Remedy::Text("it can be reached once it has logged in on a device"),
             Self::IdentityChanged(_) => {
@@ -109,11 +112,12 @@ impl ClientError {
         }
     }
 
-    /// Whether the session is gone, so that trying again is of no use.
+    /// Whether trying again is of no use: the session is gone, or the server speaks another version.
     #[must_use]
     pub fn ends_session(&self) -> bool {
         let revoked = Disconnect::Closed(Some(unhidra_wire::close::Close::DeviceRevoked));
         self.remedy() == Remedy::LogIn
+            || matches!(self, Self::Connect(ConnectError::OtherProtocol))
             || matches!(self, Self::Disconnected(Disconnect::Closed(close))
                 if matches!(&revoked, Disconnect::Closed(revoked) if close == revoked))
     }
