@@ -107,6 +107,11 @@ impl Inbox {
         self.lagging.notify_one();
     }
 
+    /// Notices that wait, at most [`CAPACITY`].
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     fn taken(&self, item: Item) -> Item {
         self.held.fetch_sub(item.bytes(), Ordering::Relaxed);
         item

@@ -59,6 +59,20 @@ impl Registry {
         self.lock().connections
     }
 
+    /// Logs that at least one connection follows.
+    #[must_use]
+    pub fn logs(&self) -> usize {
+        self.lock().by_conversation.len()
+    }
+
+    /// Notices that wait for all connections together.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let state = self.lock();
+        let inboxes = state.by_user.values().flatten();
+        inboxes.map(|inbox| inbox.waiting()).sum()
+    }
+
     /// Delivers what the bus says until it is closed.
     ///
     /// # Cancellation safety

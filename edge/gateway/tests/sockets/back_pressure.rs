@@ -1,0 +1,83 @@
+//! Readers that stop reading (docs/protocol/frames.md, "Lagging").
+
+use std::time::Duration;
+
+use tokio::time::{advance, pause, resume};
+
+use crate::{
+    client::range,
+    person::Phone,
+    server::{Server, plain},
+};
+
+/// Notices that may wait for one connection.
+const INBOX: usize = 256;
+
+/// Appends until this many notices wait for a client that does not read, and answers with the next number.
+async fn fill(server: &Server, from: &Phone, log: unhidra_types::ConversationId, waiting: usize) -> u32 {
+    let mut number = 1;
+    while server.registry.waiting() < waiting {
+        server.append(from, plain(log, number, 1_000)).await;
+        number += 1;
+    }
+    number
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_costs_its_inbox_and_gets_everything_in_order_afterwards() {
+    let server = Server::start().await;
+    let (_, alice) = server.person(10).await;
+    let (_, bob) = server.person(11).await;
+    let group = server.open_group(&[&alice, &bob]).await;
+    let mut slow = server.connect_narrow(&bob).await;
+    let mut next = fill(&server, &alice, group, INBOX).await;
+    for _ in 0..600 {
+        server.append(&alice, plain(group, next, 1_000)).await;
+        assert!(server.registry.waiting() <= INBOX);
+        next += 1;
+    }
+    assert_eq!(server.registry.waiting(), INBOX);
+    let last = u64::from(next) - 1;
+    let entries = slow.entries(group, 1, last).await;
+    assert!(entries.iter().all(|(.., delivered)| *delivered));
+    slow.catch_up().await;
+
+    server.append(&alice, plain(group, next, 10)).await;
+    assert_eq!(slow.delivery().await.seq, last + 1, "live again");
+}
+
+#[tokio::test]
+async fn large_entries_fill_an_inbox_before_their_number_does() {
+    let server = Server::start().await;
+    let (_, alice) = server.person(10).await;
+    let (_, bob) = server.person(11).await;
+    let group = server.open_group(&[&alice, &bob]).await;
+    let mut slow = server.connect_narrow(&bob).await;
+    for number in 1..=24 {
+        server.append(&alice, plain(group, number, 200_000)).await;
+        assert!(server.registry.waiting() <= 5, "more than a mebibyte waits");
+    }
+    slow.entries(group, 1, 24).await;
+    slow.catch_up().await;
+}
+
+#[tokio::test]
+async fn a_write_that_waits_for_a_minute_closes_with_4413() {
+    let server = Server::start().await;
+    let (_, alice) = server.person(10).await;
+    let (_, bob) = server.person(11).await;
+    let group = server.open_group(&[&alice, &bob]).await;
+    let mut stuck = server.connect_narrow(&bob).await;
+    server.append(&alice, plain(group, 1, 200_000)).await;
+    stuck.readable().await;
+    pause();
+    advance(Duration::from_secs(61)).await;
+    resume();
+    server.until(|registry| registry.connections() == 0).await;
+    let (frames, code) = stuck.closed().await;
+    assert_eq!(
+        frames.iter().filter_map(range).collect::<Vec<_>>(),
+        [(group, 1, 1, true)]
+    );
+    assert_eq!(code, 4413);
+}
