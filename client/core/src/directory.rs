@@ -25,6 +25,9 @@ const MAX_RECORDS_PER_ANSWER: usize = 256;
 impl Step<'_> {
     /// Takes in records of a user's chain from number `from` on. True when the chain held is now as long as the
     /// server says.
+    ///
+    /// Records that do not continue the chain held may be those of another identity, so the chain is read again from
+    /// its genesis, page by page. Pages of that second reading begin within the chain held.
     pub(crate) fn learn(
         &mut self,
         user: UserId,
@@ -32,44 +35,59 @@ impl Step<'_> {
         answer: &ChainRecords,
     ) -> Result<bool, StoreError> {
         let held = self.chain(user)?;
-        let next = held.as_ref().map_or(0, |chain| chain.head().version.0 + 1);
-        if from != next && from != 0 {
-            // An answer to a question that another process has had answered meanwhile.
+        let next = held
+            .as_ref()
+            .map_or(0, |chain| chain.head().version.0.saturating_add(1));
+        if from > next {
+            // The chain that the question was about was forgotten meanwhile.
             self.need_chain(user)?;
             return Ok(false);
         }
-        let records = answer.records.iter().take(MAX_RECORDS_PER_ANSWER);
-        let records = records.map(|record| record.0.as_slice());
-        let verified = match &held {
-            Some(chain) if from > 0 => {
-                let mut longer = Chain::clone(chain);
-                let result = records
-                    .into_iter()
-                    .try_for_each(|record| longer.append(record).map(drop));
-                result.map(|()| longer)
-            }
-            Some(_) | None => Chain::verify(records),
-        };
         let stated = ListHead {
             version: ListVersion(answer.head.version),
             hash: answer.head.hash.0,
         };
         // A head at a place that is held already, but another one: the server shows another chain.
-        let verified = verified.ok().filter(|chain| {
+        let shown = shown_chain(held.as_deref(), from, answer).filter(|chain| {
             chain.user() == user && (chain.head().version < stated.version || chain.contains(&stated))
         });
-        match verified {
-            Some(chain) => self.believe(user, held.as_deref(), Arc::new(chain), answer),
-            // The records do not continue the chain held: the user may have a new identity key.
-            None if from > 0 => {
+        match (shown, held) {
+            (Some(shown), Some(held)) if from < next && held.contains(&shown.head()) => {
+                self.read_again(&held, from, shown, answer)
+            }
+            (Some(shown), held) => self.believe(user, held.as_deref(), Arc::new(shown), answer),
+            (None, Some(_)) if from == next => {
                 self.effects.needs.insert(Need::Chain { user, from: 0 });
                 Ok(false)
             }
-            None => {
+            (None, _) => {
                 self.effects.notices.push(Notice::ChainRefused(user));
                 Ok(false)
             }
         }
+    }
+
+    /// A page of a second reading, which has shown nothing but what is held.
+    fn read_again(
+        &mut self,
+        held: &Chain,
+        from: u32,
+        shown: Chain,
+        answer: &ChainRecords,
+    ) -> Result<bool, StoreError> {
+        let user = held.user();
+        let (shown_to, held_to) = (shown.head().version, held.head().version);
+        if from == 0 && answer.head.version < held_to.0 {
+            self.effects.notices.push(Notice::ChainRefused(user));
+        } else if from < shown_to.0 && shown_to.0 < answer.head.version {
+            // The next page begins with the last record of this one, so that it is known as a second reading.
+            let from = shown_to.0;
+            self.effects.needs.insert(Need::Chain { user, from });
+        } else if shown_to == held_to {
+            return self.believe(user, Some(held), Arc::new(shown), answer);
+        }
+        // Else another process has learnt more since this one asked.
+        Ok(false)
     }
 
     fn believe(
@@ -196,4 +214,22 @@ fn address_of(device: &Device) -> Address {
         user: certificate.user(),
         device: certificate.subject().device,
     }
+}
+
+/// The chain that the server shows: what is held before record `from`, then the answer's records.
+fn shown_chain(held: Option<&Chain>, from: u32, answer: &ChainRecords) -> Option<Chain> {
+    let records = answer.records.iter().take(MAX_RECORDS_PER_ANSWER);
+    let mut records = records.map(|record| record.0.as_slice());
+    let mut shown = match held {
+        Some(held) if from > held.head().version.0 => held.clone(),
+        Some(held) if from > 0 => {
+            let before = usize::try_from(from).ok()?;
+            Chain::restore(held.records().take(before)).ok()?
+        }
+        Some(_) | None => Chain::begin(records.next()?).ok()?,
+    };
+    records
+        .try_for_each(|record| shown.append(record).map(drop))
+        .ok()?;
+    Some(shown)
 }

@@ -1,8 +1,9 @@
 //! Single claims, one situation each.
 
-use unhidra_client::{Failure, MessageKey, Notice, Progress, SubmitError};
+use unhidra_chain::record::Subject;
+use unhidra_client::{Device, Effects, Failure, MessageKey, Need, Notice, Opened, Progress, SubmitError};
 use unhidra_types::DeviceId;
-use unhidra_wire::{content::Content, frame::ServerFrame};
+use unhidra_wire::{base64::Base64, content::Content, frame::ServerFrame};
 
 use crate::world::{A1, A2, ALICE, B1, B2, BOB, World, conversation};
 
@@ -219,6 +220,123 @@ fn another_identity_key_stops_sending_until_it_is_accepted() {
     world.run(0);
     assert_eq!(world.progress(0, msg_id), Progress::Draft);
     assert_eq!(world.logs.entries[&conversation()].len(), before);
+}
+
+#[test]
+fn a_chain_longer_than_a_page_is_read_again_to_its_end() {
+    let mut world = World::of_two(18);
+    world.submit(0, "the session stays, whatever is renewed");
+    world.settle();
+    for records in [256, 300] {
+        renew_bob(&mut world, records);
+        world.submit(0, "the renewals are fetched after the refusal");
+        world.settle();
+        assert_eq!(length_of_bob(&mut world), records);
+        // The next record arrives altered: it might be another identity's, so everything is read again.
+        renew_bob(&mut world, records + 1);
+        let mut altered = world.directory.records(BOB, records);
+        altered.records[0].0[20] ^= 1;
+        let effects = world.machines[0]
+            .device
+            .learn_chain(BOB, records, &altered, world.now, &mut world.rng)
+            .unwrap();
+        let (pages, refused) = read_on(&mut world, effects);
+        assert_eq!(pages[..2], [0, 255]);
+        assert_eq!(refused, 0, "at {pages:?}");
+        assert_eq!(length_of_bob(&mut world), records + 1);
+    }
+}
+
+#[test]
+fn a_chain_that_is_shorter_or_differs_beyond_its_first_page_is_refused() {
+    let mut world = World::of_two(19);
+    world.submit(0, "the session stays, whatever is renewed");
+    world.settle();
+    renew_bob(&mut world, 270);
+    let shorter = world.directory.chains[&BOB].clone();
+    let Opened::Device(mut other) = Device::open(world.machines[1].store.snapshot()).unwrap() else {
+        panic!("the store holds a device");
+    };
+    renew_bob(&mut world, 275);
+    world.submit(0, "the chain is known");
+    world.settle();
+    let mut forked = shorter.clone();
+    for _ in 0..6 {
+        let subject = subject_of_bob(&world);
+        world.tick();
+        let renewal = other.certify(subject, world.now, &mut world.rng).unwrap();
+        forked.append(&renewal.record).unwrap();
+        world.directory.chains.insert(BOB, forked.clone());
+        let from = renewal.after.version.0 + 1;
+        let answer = world.directory.records(BOB, from);
+        let _learnt = other
+            .learn_chain(BOB, from, &answer, world.now, &mut world.rng)
+            .unwrap();
+    }
+    for shown in [shorter, forked] {
+        world.directory.chains.insert(BOB, shown);
+        let mut altered = world.directory.records(BOB, 275);
+        altered.records = vec![Base64(vec![1; 64])];
+        let effects = world.machines[0]
+            .device
+            .learn_chain(BOB, 275, &altered, world.now, &mut world.rng)
+            .unwrap();
+        let (pages, refused) = read_on(&mut world, effects);
+        assert_eq!(refused, 1, "at {pages:?}");
+        assert_eq!(length_of_bob(&mut world), 275);
+    }
+}
+
+fn subject_of_bob(world: &World) -> Subject {
+    let device = world.directory.chains[&BOB].devices().next().unwrap();
+    device.certificate().subject().clone()
+}
+
+fn length_of_bob(world: &mut World) -> u32 {
+    world.machines[0].device.chain_length(BOB).unwrap()
+}
+
+/// Renews the certificate of Bob's device until his chain has so many records.
+fn renew_bob(world: &mut World, records: u32) {
+    while world.directory.head(BOB).version + 1 < records {
+        let subject = subject_of_bob(world);
+        let device = &mut world.machines[1].device;
+        let renewal = device.certify(subject, world.now, &mut world.rng).unwrap();
+        let chain = world.directory.chains.get_mut(&BOB).unwrap();
+        chain.append(&renewal.record).unwrap();
+        let _learnt = learn_bob(world, 1, renewal.after.version.0 + 1);
+    }
+}
+
+/// Answers a machine's question for Bob's chain.
+fn learn_bob(world: &mut World, machine: usize, from: u32) -> Effects {
+    let answer = world.directory.records(BOB, from);
+    let device = &mut world.machines[machine].device;
+    device
+        .learn_chain(BOB, from, &answer, world.now, &mut world.rng)
+        .unwrap()
+}
+
+/// Answers Alice's questions for Bob's chain until she has no more: which they were, and how often it was refused.
+fn read_on(world: &mut World, mut effects: Effects) -> (Vec<u32>, usize) {
+    let (mut pages, mut refused) = (Vec::new(), 0);
+    loop {
+        refused += effects
+            .notices
+            .iter()
+            .filter(|notice| **notice == Notice::ChainRefused(BOB))
+            .count();
+        let asked = effects.needs.iter().find_map(|need| match need {
+            Need::Chain { user: BOB, from } => Some(*from),
+            _ => None,
+        });
+        let Some(from) = asked else {
+            return (pages, refused);
+        };
+        pages.push(from);
+        assert!(pages.len() < 10, "asked without end: {pages:?}");
+        effects = learn_bob(world, 0, from);
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Directory {
 
     pub(crate) fn records(&self, user: UserId, from: u32) -> rest::ChainRecords {
         let head = self.head(user);
-        let records = self.chains[&user].records().skip(from as usize);
+        let records = self.chains[&user].records().skip(from as usize).take(256);
         rest::ChainRecords {
             records: records.map(|record| Base64(record.to_vec())).collect(),
             head: rest::ChainHead {
