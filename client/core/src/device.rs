@@ -25,7 +25,7 @@ use crate::{
     effects::{Effects, Need, Notice, OutboxChange},
     identity::{Identity, NewIdentity},
     inbox::{Inboxes, Item},
-    outbox::{Entry, EntryNumber, Queued, State},
+    outbox::{self, EntryNumber},
     peer::{Peer, StoredChain},
     record::Record as _,
     send::{Plans, SubmitError},
@@ -273,10 +273,10 @@ impl<S: Store> Device<S> {
         rng: &mut dyn CryptoRng,
     ) -> Result<Effects, StoreError> {
         self.effects(now, rng, |step, inboxes| {
-            step.learn(user, from, answer)?;
+            let is_news = step.learn(user, from, answer)?;
             inboxes.resume(step, user)?;
             inboxes.acknowledge(step)?;
-            step.advance()
+            if is_news { step.advance() } else { Ok(()) }
         })
     }
 
@@ -374,7 +374,7 @@ impl<S: Store> Device<S> {
     }
 
     /// The first `limit` entries to send after `after`, in order. Each is sent until it is answered, always with the
-    /// same bytes.
+    /// same bytes; none while a list of its users is required that is not held.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -383,15 +383,7 @@ impl<S: Store> Device<S> {
         after: Option<EntryNumber>,
         limit: usize,
     ) -> Result<Vec<(EntryNumber, Append)>, StoreError> {
-        self.store.transaction(|tx| {
-            let ready = Queued::list(tx, State::Ready, after, limit)?;
-            let mut frames = Vec::with_capacity(ready.len());
-            for (number, _) in ready {
-                let append = Entry::load_at(tx, number)?.append();
-                frames.push((number, append.ok_or(StoreError::Damaged(Table::Outbox))?));
-            }
-            Ok(frames)
-        })
+        self.store.transaction(|tx| outbox::outgoing(tx, after, limit))
     }
 
     fn effects(

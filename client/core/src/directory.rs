@@ -11,7 +11,7 @@ use unhidra_types::{DeviceId, UserId};
 use unhidra_wire::rest::{Bundles, ChainRecords};
 
 use crate::{
-    effects::{Need, Notice},
+    effects::{Need, Notice, OutboxChange},
     identity::CAPABILITIES,
     peer::Peer,
     record::Record as _,
@@ -23,8 +23,8 @@ use crate::{
 const MAX_RECORDS_PER_ANSWER: usize = 256;
 
 impl Step<'_> {
-    /// Takes in records of a user's chain from number `from` on. True when the chain held is now as long as the
-    /// server says.
+    /// Takes in records of a user's chain from number `from` on. True when what is held has changed since the question
+    /// was asked, so that what waits for it may go on; asking again at once is of no use otherwise.
     ///
     /// Records that do not continue the chain held may be those of another identity, so the chain is read again from
     /// its genesis, page by page. Pages of that second reading begin within the chain held.
@@ -79,15 +79,19 @@ impl Step<'_> {
         let (shown_to, held_to) = (shown.head().version, held.head().version);
         if from == 0 && answer.head.version < held_to.0 {
             self.effects.notices.push(Notice::ChainRefused(user));
-        } else if from < shown_to.0 && shown_to.0 < answer.head.version {
+            return Ok(false);
+        }
+        if from < shown_to.0 && shown_to.0 < answer.head.version {
             // The next page begins with the last record of this one, so that it is known as a second reading.
             let from = shown_to.0;
             self.effects.needs.insert(Need::Chain { user, from });
-        } else if shown_to == held_to {
+            return Ok(false);
+        }
+        if shown_to == held_to {
             return self.believe(user, Some(held), Arc::new(shown), answer);
         }
         // Else another process has learnt more since this one asked.
-        Ok(false)
+        Ok(true)
     }
 
     fn believe(
@@ -111,6 +115,7 @@ impl Step<'_> {
             self.effects.notices.push(Notice::ChainRefused(user));
             return Ok(false);
         }
+        let is_news = peer.changed.is_some() || peer.head != Some(chain.head());
         // The pinned identity is back: whatever was shown instead is gone.
         peer.changed = None;
         peer.head = Some(chain.head());
@@ -122,12 +127,18 @@ impl Step<'_> {
         let is_complete = chain.head().version.0 >= answer.head.version;
         if !is_complete && !answer.records.is_empty() {
             self.need_chain(user)?;
+        } else if !peer.may_seal() {
+            self.notice_withheld(user, peer.required);
         }
         if user == self.me.user {
             self.notice_revocation()?;
         }
-        self.effects.more = true;
-        Ok(is_complete)
+        if is_news {
+            self.effects.more = true;
+            // Sealed entries were held back as well.
+            self.effects.outbox = OutboxChange::Requeued;
+        }
+        Ok(is_news)
     }
 
     /// Pins another identity key, which the user has looked at, and closes all sessions with that user.

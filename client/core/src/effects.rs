@@ -119,6 +119,9 @@ pub enum Notice {
     },
     /// The user has another identity key than the one that was pinned: nothing is sent until that is accepted.
     IdentityChanged(UserId),
+    /// The server shows a shorter device list of the user than one of that user's devices has named: nothing is sent
+    /// until it shows the rest. Told once for each version that is missing.
+    ListWithheld(UserId),
     /// The server's answer about a user's devices does not hold; the one that was held stays in use.
     ChainRefused(UserId),
     /// This device was revoked.

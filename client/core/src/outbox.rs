@@ -4,6 +4,8 @@
 //! changes often, its state, is a small record of its own. Entries stay for [`MAX_OUTBOX_ENTRIES`] messages after they
 //! were accepted, so that a device can still be given its capsule.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use unhidra_chain::codec::{Malformed, Reader};
 use unhidra_pair::Capsule as BodyKey;
@@ -12,6 +14,7 @@ use unhidra_wire::frame::{Append, Capsule, CapsuleKind, ListVersion};
 
 use crate::{
     effects::Failure,
+    peer::Peer,
     record::{Record, key, last_number, read_bytes, read_option, write_bytes, write_option},
     store::{KeyRange, Order, StoreError, Table, Transaction},
 };
@@ -238,6 +241,41 @@ impl Queued {
             })
             .collect()
     }
+}
+
+/// The first `limit` sealed entries after `after`, as they are sent, without those that are held back: nothing goes to
+/// a user below a required list version (`docs/protocol/repair-and-lists.md`).
+pub(crate) fn outgoing(
+    tx: &mut dyn Transaction,
+    after: Option<EntryNumber>,
+    limit: usize,
+) -> Result<Vec<(EntryNumber, Append)>, StoreError> {
+    let mut may_seal: BTreeMap<UserId, bool> = BTreeMap::new();
+    let (mut frames, mut after) = (Vec::new(), after);
+    while frames.len() < limit {
+        let ready = Queued::list(tx, State::Ready, after, limit - frames.len())?;
+        let Some((last, _)) = ready.last() else { break };
+        after = Some(*last);
+        for (number, _) in ready {
+            let append = Entry::load_at(tx, number)?.append();
+            let append = append.ok_or(StoreError::Damaged(Table::Outbox))?;
+            let mut is_held_back = false;
+            for list in &append.list_versions {
+                is_held_back |= !match may_seal.get(&list.user) {
+                    Some(known) => *known,
+                    None => {
+                        let known = Peer::load(tx, list.user.as_bytes())?.is_some_and(|peer| peer.may_seal());
+                        may_seal.insert(list.user, known);
+                        known
+                    }
+                };
+            }
+            if !is_held_back {
+                frames.push((number, append));
+            }
+        }
+    }
+    Ok(frames)
 }
 
 impl Record for Entry {

@@ -8,14 +8,14 @@ use std::{
     sync::Arc,
 };
 
-use unhidra_chain::{Chain, ListHead};
+use unhidra_chain::{Chain, ListHead, ListVersion};
 use unhidra_crypto::CryptoRng;
 use unhidra_pair::{Address, LocalDevice, SessionSet};
 use unhidra_types::{ConversationId, DeviceId, Timestamp, UserId};
 
 use crate::{
     conversation::Conversation,
-    effects::{Effects, Need},
+    effects::{Effects, Need, Notice},
     identity::Identity,
     peer::{Peer, PeerDevice, StoredChain},
     record::{Record, key, last_number},
@@ -25,9 +25,14 @@ use crate::{
 
 /// Chains that were verified, by user. A cached chain is used only while its head is the stored one.
 #[derive(Default)]
-pub(crate) struct ChainCache(HashMap<UserId, Arc<Chain>>);
+pub(crate) struct ChainCache {
+    chains: HashMap<UserId, Arc<Chain>>,
+    /// The list versions that the server withholds, as far as that was told.
+    withheld: HashMap<UserId, ListVersion>,
+}
 
-/// Chains kept in memory; when it is full, all go, since each can be restored from the store.
+/// Users kept in memory; when it is full, all go: chains can be restored from the store, and what was told is told
+/// again.
 const MAX_CACHED_CHAINS: usize = 1_024;
 
 /// A step.
@@ -138,6 +143,16 @@ impl<'a> Step<'a> {
     pub(crate) fn keep_chain(&mut self, chain: &Arc<Chain>) -> Result<(), StoreError> {
         self.chains.keep(chain);
         StoredChain::put(self.tx, chain)
+    }
+
+    /// Tells, once for each version, that the server withholds a list that is required.
+    pub(crate) fn notice_withheld(&mut self, user: UserId, required: ListVersion) {
+        if self.chains.withheld.len() >= MAX_CACHED_CHAINS {
+            self.chains.withheld.clear();
+        }
+        if self.chains.withheld.insert(user, required) != Some(required) {
+            self.effects.notices.push(Notice::ListWithheld(user));
+        }
     }
 
     /// This device as its own chain certifies it; `None` before that.
@@ -338,14 +353,17 @@ fn sessions_key(peer: Address) -> Vec<u8> {
 
 impl ChainCache {
     fn get(&self, user: UserId, head: ListHead) -> Option<Arc<Chain>> {
-        self.0.get(&user).filter(|chain| chain.head() == head).cloned()
+        self.chains
+            .get(&user)
+            .filter(|chain| chain.head() == head)
+            .cloned()
     }
 
     fn keep(&mut self, chain: &Arc<Chain>) {
-        if self.0.len() >= MAX_CACHED_CHAINS {
-            self.0.clear();
+        if self.chains.len() >= MAX_CACHED_CHAINS {
+            self.chains.clear();
         }
-        match self.0.entry(chain.user()) {
+        match self.chains.entry(chain.user()) {
             Slot::Occupied(mut held) => drop(held.insert(Arc::clone(chain))),
             Slot::Vacant(vacant) => drop(vacant.insert(Arc::clone(chain))),
         }

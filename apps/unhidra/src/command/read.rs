@@ -164,6 +164,12 @@ async fn told(client: &mut Client, event: Event, output: Output) -> Result<(), F
                 "{name} has a new identity key: nothing is sent to {name} until you accept it"
             ));
         }
+        Event::Notice(Notice::ListWithheld(user)) => {
+            let name = client.name_of(user).await?;
+            output.progress(&format!(
+                "the server withholds the device list of {name}: nothing is sent to {name} until it shows it"
+            ));
+        }
         Event::Connected | Event::Notice(_) | Event::Trouble(_) => {}
         _ => {}
     }

@@ -1,7 +1,9 @@
 //! Single claims, one situation each.
 
 use unhidra_chain::record::Subject;
-use unhidra_client::{Device, Effects, Failure, MessageKey, Need, Notice, Opened, Progress, SubmitError};
+use unhidra_client::{
+    Device, Effects, Failure, MessageKey, Need, Notice, Opened, Progress, SubmitError, device::Standing,
+};
 use unhidra_types::DeviceId;
 use unhidra_wire::{base64::Base64, content::Content, frame::ServerFrame};
 
@@ -234,7 +236,7 @@ fn a_chain_longer_than_a_page_is_read_again_to_its_end() {
         assert_eq!(length_of_bob(&mut world), records);
         // The next record arrives altered: it might be another identity's, so everything is read again.
         renew_bob(&mut world, records + 1);
-        let mut altered = world.directory.records(BOB, records);
+        let mut altered = world.directory.records(BOB, records, ALICE);
         altered.records[0].0[20] ^= 1;
         let effects = world.machines[0]
             .device
@@ -268,14 +270,14 @@ fn a_chain_that_is_shorter_or_differs_beyond_its_first_page_is_refused() {
         forked.append(&renewal.record).unwrap();
         world.directory.chains.insert(BOB, forked.clone());
         let from = renewal.after.version.0 + 1;
-        let answer = world.directory.records(BOB, from);
+        let answer = world.directory.records(BOB, from, ALICE);
         let _learnt = other
             .learn_chain(BOB, from, &answer, world.now, &mut world.rng)
             .unwrap();
     }
     for shown in [shorter, forked] {
         world.directory.chains.insert(BOB, shown);
-        let mut altered = world.directory.records(BOB, 275);
+        let mut altered = world.directory.records(BOB, 275, ALICE);
         altered.records = vec![Base64(vec![1; 64])];
         let effects = world.machines[0]
             .device
@@ -310,7 +312,7 @@ fn renew_bob(world: &mut World, records: u32) {
 
 /// Answers a machine's question for Bob's chain.
 fn learn_bob(world: &mut World, machine: usize, from: u32) -> Effects {
-    let answer = world.directory.records(BOB, from);
+    let answer = world.directory.records(BOB, from, ALICE);
     let device = &mut world.machines[machine].device;
     device
         .learn_chain(BOB, from, &answer, world.now, &mut world.rng)
@@ -337,6 +339,85 @@ fn read_on(world: &mut World, mut effects: Effects) -> (Vec<u32>, usize) {
         assert!(pages.len() < 10, "asked without end: {pages:?}");
         effects = learn_bob(world, 0, from);
     }
+}
+
+#[test]
+fn nothing_is_sent_below_a_required_list_until_the_server_shows_the_rest() {
+    let mut world = World::of_two(20);
+    world.submit(1, "a session both ways");
+    world.settle();
+    world.submit(0, "so that nothing but the list is missing");
+    world.settle();
+    // Sealed for the list that is known, and not sent.
+    world.disconnect(0);
+    let sealed = world.submit(0, "sealed before");
+    assert_eq!(world.machines[0].device.outgoing(None, 8).unwrap().len(), 1);
+    // Bob links a device. The server does not show that to Alice, but a message of Bob's names his longer list.
+    let shown = world.directory.chains[&BOB].clone();
+    world.directory.withheld.insert(BOB, shown);
+    let late = world.link(1, 0xb2);
+    world.run(1);
+    world.submit(1, "I have two devices now");
+    world.run(1);
+    let before = entries_of_alice(&world);
+    world.connect(0);
+    world.deliver(0, usize::MAX);
+    world.settle();
+    assert_eq!(
+        world.texts(0).last().unwrap(),
+        "I have two devices now",
+        "receiving goes on"
+    );
+    let draft = world.submit(0, "submitted after");
+    for _ in 0..5 {
+        idle(&mut world, 0);
+        world.settle();
+    }
+    world.disconnect(0);
+    world.settle();
+    assert_eq!(
+        entries_of_alice(&world),
+        before,
+        "neither messages nor receipts leave"
+    );
+    assert!(world.machines[0].device.outgoing(None, 8).unwrap().is_empty());
+    assert_eq!(world.progress(0, sealed), Progress::Queued);
+    assert_eq!(world.progress(0, draft), Progress::Draft);
+    let now = world.tick();
+    let World { machines, rng, .. } = &mut world;
+    assert_eq!(
+        machines[0].device.standing(BOB, now, rng).unwrap(),
+        Standing::ListWithheld
+    );
+    let told = |world: &World| {
+        let notices = world.machines[0].notices.iter();
+        notices
+            .filter(|notice| **notice == Notice::ListWithheld(BOB))
+            .count()
+    };
+    assert_eq!(told(&world), 1);
+    // The server shows the rest: everything leaves, for the new device too.
+    world.directory.withheld.clear();
+    idle(&mut world, 0);
+    world.settle();
+    for machine in [1, late] {
+        let texts = world.texts(machine);
+        for text in ["sealed before", "submitted after"] {
+            assert!(texts.contains(&text.to_owned()), "machine {machine}: {texts:?}");
+        }
+    }
+    assert_eq!(told(&world), 1);
+}
+
+fn entries_of_alice(world: &World) -> usize {
+    let log = world.logs.entries[&conversation()].iter();
+    log.filter(|entry| entry.sender == ALICE).count()
+}
+
+fn idle(world: &mut World, machine: usize) {
+    let now = world.tick();
+    let effects = world.machines[machine].device.idle(now, &mut world.rng).unwrap();
+    world.act(machine, effects);
 }
 
 #[test]

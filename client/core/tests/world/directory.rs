@@ -20,21 +20,30 @@ pub(crate) struct Directory {
     prekeys: BTreeMap<DeviceId, rest::UploadPrekeys>,
     /// Devices whose bundles are withheld.
     pub(crate) without_bundles: Vec<DeviceId>,
+    /// Users whose chain is shown to others only as long as this.
+    pub(crate) withheld: BTreeMap<UserId, Chain>,
 }
 
 impl Directory {
     pub(crate) fn head(&self, user: UserId) -> ListVersion {
-        let head = self.chains[&user].head();
-        ListVersion {
-            user,
-            version: head.version.0,
-            head_hash: head.hash,
-        }
+        list_version(user, &self.chains[&user])
     }
 
-    pub(crate) fn records(&self, user: UserId, from: u32) -> rest::ChainRecords {
-        let head = self.head(user);
-        let records = self.chains[&user].records().skip(from as usize).take(256);
+    /// A user's chain as the server shows it to `reader`.
+    fn shown(&self, user: UserId, reader: UserId) -> &Chain {
+        let withheld = self.withheld.get(&user).filter(|_| user != reader);
+        withheld.unwrap_or(&self.chains[&user])
+    }
+
+    /// The heads that a message of `sender` must name.
+    pub(crate) fn head_for(&self, user: UserId, sender: UserId) -> ListVersion {
+        list_version(user, self.shown(user, sender))
+    }
+
+    pub(crate) fn records(&self, user: UserId, from: u32, reader: UserId) -> rest::ChainRecords {
+        let chain = self.shown(user, reader);
+        let head = list_version(user, chain);
+        let records = chain.records().skip(from as usize).take(256);
         rest::ChainRecords {
             records: records.map(|record| Base64(record.to_vec())).collect(),
             head: rest::ChainHead {
@@ -100,6 +109,15 @@ impl Directory {
             })
             .collect();
         rest::Bundles { bundles }
+    }
+}
+
+fn list_version(user: UserId, chain: &Chain) -> ListVersion {
+    let head = chain.head();
+    ListVersion {
+        user,
+        version: head.version.0,
+        head_hash: head.hash,
     }
 }
 

@@ -72,7 +72,10 @@ impl Logs {
         if let Some(index) = log.iter().position(same) {
             return (appended(index as u64 + 1, log[index].server_time), None);
         }
-        let heads: Vec<_> = members.iter().map(|user| directory.head(*user)).collect();
+        let heads: Vec<_> = members
+            .iter()
+            .map(|user| directory.head_for(*user, sender))
+            .collect();
         let named: BTreeSet<_> = append
             .list_versions
             .iter()

@@ -356,8 +356,9 @@ impl World {
                     .insert(direct_conversation(*user, peer), [*user, peer]);
                 device.conversation_opened(peer, now, rng)
             }
-            Need::Chain { user, from } => {
-                device.learn_chain(user, from, &directory.records(user, from), now, rng)
+            Need::Chain { user: whose, from } => {
+                let records = directory.records(whose, from, *user);
+                device.learn_chain(whose, from, &records, now, rng)
             }
             Need::Bundles { user, devices } => {
                 let bundles = directory.take(&devices);
