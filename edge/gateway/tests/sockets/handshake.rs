@@ -80,7 +80,7 @@ async fn without_the_subprotocol_nothing_is_upgraded() {
         let answer = ask(server.address, "/v1/ws", &headers).await;
         assert_eq!(
             (answer.status, &answer.problem()["code"]),
-            (400, &"unsupported-version".into())
+            (426, &"unsupported-version".into())
         );
     }
 }
