@@ -43,7 +43,7 @@ impl Stranger {
             let met = match need {
                 Need::Conversation(peer) => device.conversation_opened(peer, now, &mut world.rng),
                 Need::Chain { user, from } => {
-                    let records = world.directory.records(user, from);
+                    let records = world.directory.records(user, from, EVE);
                     device.learn_chain(user, from, &records, now, &mut world.rng)
                 }
                 Need::Bundles { user, devices } => {
@@ -131,7 +131,7 @@ fn a_revocation_in_a_strangers_list_closes_no_session_of_another_with_its_id() {
     let mut stranger = Stranger::found(&mut world);
     stranger.write(&mut world, "a foot in the door");
     stranger.revoke_own_device(&mut world);
-    let records = world.directory.records(EVE, 0);
+    let records = world.directory.records(EVE, 0, ALICE);
     let now = world.tick();
     let effects = world.machines[0]
         .device
@@ -147,7 +147,7 @@ fn a_revocation_in_a_strangers_list_closes_no_session_of_another_with_its_id() {
 #[test]
 fn a_false_sender_beside_a_first_message_does_not_name_its_session() {
     let mut world = World::of_two(26);
-    let records = world.directory.records(BOB, 0);
+    let records = world.directory.records(BOB, 0, ALICE);
     let effects = world.machines[0]
         .device
         .learn_chain(BOB, 0, &records, world.now, &mut world.rng)
