@@ -77,6 +77,8 @@ impl Connection {
             Ok(()) => session.run(stop).await,
             Err(close) => close,
         };
+        // They are queued; nobody is left to be told.
+        drop(session.move_cursors());
         let Session {
             connection,
             following,
@@ -143,19 +145,26 @@ impl Session {
 
     /// After each step: starts the next cursor act and sends what is queued, unless more is ready anyway.
     async fn settle(&mut self) -> Result<(), Option<Close>> {
-        if self.moving.is_none() && !self.cursors.is_empty() {
-            let cursors = self.cursors.drain().map(|(_, cursor)| cursor).collect();
-            self.moving = Some(Box::pin(
-                self.connection
-                    .messaging
-                    .acknowledge(self.connection.sender.device, cursors),
-            ));
+        if self.moving.is_none() {
+            self.moving = self.move_cursors();
         }
         if self.catching_up {
             Ok(())
         } else {
             self.connection.socket.flush().await
         }
+    }
+
+    /// Queues one act for everything that was acknowledged since the last one.
+    fn move_cursors(&mut self) -> Option<Pending<Result<(), StoreError>>> {
+        if self.cursors.is_empty() {
+            return None;
+        }
+        let cursors = self.cursors.drain().map(|(_, cursor)| cursor).collect();
+        let Connection {
+            messaging, sender, ..
+        } = &self.connection;
+        Some(Box::pin(messaging.acknowledge(sender.device, cursors)))
     }
 
     async fn react(&mut self, next: Next) -> Result<(), Option<Close>> {
@@ -275,8 +284,9 @@ impl Session {
                 Ok(())
             }
             Ok(ClientFrame::Acknowledge { conversation, seq }) => {
-                if let Some(cursor) = self.following.sent_part(conversation, seq) {
-                    self.cursors.insert(conversation, cursor);
+                if let Some((log, seq)) = self.following.sent_part(conversation, seq) {
+                    let (_, waiting) = self.cursors.entry(conversation).or_insert((log, seq));
+                    *waiting = seq.max(*waiting);
                 }
                 Ok(())
             }

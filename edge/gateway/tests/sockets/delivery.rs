@@ -192,6 +192,55 @@ async fn an_acknowledgement_reaches_no_further_than_what_was_sent() {
 }
 
 #[tokio::test]
+async fn a_lower_acknowledgement_after_a_higher_one_takes_nothing_back() {
+    let server = Server::start().await;
+    let (_, alice) = server.person(10).await;
+    let group = server.open_group(&[&alice]).await;
+    let (_, bob) = server.person(11).await;
+    let shared = server.open_group(&[&alice, &bob]).await;
+    for number in 1..=5 {
+        server.append(&bob, plain(shared, number, 10)).await;
+    }
+    server.append(&alice, plain(group, 1, 10)).await;
+    let mut client = server.connect(&alice).await;
+    let gate = server.gate();
+    client.acknowledge(group, 1).await;
+    for seq in [5, 2] {
+        client.acknowledge(shared, seq).await;
+    }
+    client.handled(shared).await;
+    gate.open();
+    let barrier = plain(group, 2, 10);
+    client.append(barrier).await;
+    client.append(plain(group, 3, 10)).await;
+    let position = server.messaging.position(alice.user, alice.id, shared).await;
+    assert_eq!(position.unwrap().unwrap().acknowledged, 5);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_was_read_counts_although_the_client_is_gone() {
+    let server = Server::start().await;
+    let (_, alice) = server.person(10).await;
+    let (_, bob) = server.person(11).await;
+    let group = server.open_group(&[&alice, &bob]).await;
+    for number in 1..=5 {
+        server.append(&alice, plain(group, number, 10)).await;
+    }
+    let mut client = server.connect(&bob).await;
+    let gate = server.gate();
+    for seq in [1, 5] {
+        client.acknowledge(group, seq).await;
+    }
+    client.handled(group).await;
+    client.vanish();
+    server.until(|registry| registry.connections() == 0).await;
+    gate.open();
+    server.append(&alice, plain(group, 6, 10)).await;
+    let position = server.messaging.position(bob.user, bob.id, group).await;
+    assert_eq!(position.unwrap().unwrap().acknowledged, 5);
+}
+
+#[tokio::test]
 async fn after_an_abrupt_drop_everything_behind_the_cursor_comes_once() {
     let server = Server::start().await;
     let (_, alice) = server.person(10).await;
