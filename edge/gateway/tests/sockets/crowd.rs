@@ -3,7 +3,10 @@
 use futures_util::future::join_all;
 use unhidra_wire::frame::ClientFrame;
 
-use crate::server::{Server, plain};
+use crate::{
+    client::Client,
+    server::{Server, plain},
+};
 
 const SENDERS: u32 = 8;
 const EACH: u32 = 40;
@@ -20,7 +23,7 @@ async fn two_readers_get_every_entry_once_in_order_while_eight_senders_append() 
     let (readers, senders) = phones.split_at(2);
     let total = u64::from(SENDERS * EACH);
     let reading = readers.iter().map(async |phone| {
-        let mut client = server.connect(phone).await;
+        let mut client = Client::connect(server.address, &phone.token).await;
         let entries = client.entries(group, 1, total).await;
         assert_eq!(entries.len() as u64, total);
         assert!(entries.iter().all(|(.., delivered)| *delivered));
