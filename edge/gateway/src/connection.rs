@@ -1,6 +1,6 @@
 //! One connection: frames in, answers and entries out, in one task.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::{MissedTickBehavior, interval};
@@ -16,7 +16,7 @@ use unhidra_wire::{
 use crate::{
     follow::{Following, Live},
     in_flight::{InFlight, Pending},
-    inbox::{Item, Items, Next},
+    inbox::{Inbox, Item, Items, Next, ended},
     registry::Registry,
     socket::Socket,
 };
@@ -25,6 +25,8 @@ use crate::{
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// A peer that is silent for longer is gone.
 const MAX_SILENCE: Duration = Duration::from_secs(75);
+/// Notices that are passed on before anything else gets its turn.
+const MAX_NOTICES_PER_TURN: usize = 32;
 /// When a client may try again after the store could not take an envelope.
 const RETRY_AFTER_MS: u32 = 1_000;
 
@@ -112,14 +114,16 @@ impl Session {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.reset();
+        let inbox = Arc::clone(&self.connection.items.inbox);
         loop {
+            // Notices come after what the client waits for: a busy log has no end.
             let step = tokio::select! {
                 biased;
                 () = stop.requested() => {
                     self.finish_appends().await;
                     return Some(Close::GoingAway);
                 }
-                next = self.connection.items.next() => self.react(next).await,
+                close = ended(&inbox) => Err(Some(close)),
                 Some(answer) = self.appends.next() => self.answer(answer).await,
                 moved = async { match &mut self.moving { Some(moving) => moving.await, None => std::future::pending().await } } => {
                     self.moving = None;
@@ -129,6 +133,7 @@ impl Session {
                     Ok(frame) => self.receive(frame).await,
                     Err(close) => Err(close),
                 },
+                next = self.connection.items.next() => self.react(next).await,
                 _ = heartbeat.tick() => self.beat().await,
                 () = std::future::ready(()), if self.catching_up => self.send_page().await,
             };
@@ -137,7 +142,10 @@ impl Session {
                 Err(close) => Err(close),
             };
             if let Err(close) = step {
-                self.finish_appends().await;
+                // Who does not read is not told either.
+                if close != Some(Close::SlowReader) {
+                    self.finish_appends().await;
+                }
                 return close;
             }
         }
@@ -151,7 +159,8 @@ impl Session {
         if self.catching_up {
             Ok(())
         } else {
-            self.connection.socket.flush().await
+            let Connection { socket, items, .. } = &mut self.connection;
+            unless_ended(&items.inbox, socket.flush()).await
         }
     }
 
@@ -173,7 +182,10 @@ impl Session {
             Next::CatchUp => self.read_positions().await,
             Next::Item(item) => {
                 self.pass_on(item).await?;
-                while let Some(item) = self.connection.items.ready() {
+                for _ in 1..MAX_NOTICES_PER_TURN {
+                    let Some(item) = self.connection.items.ready() else {
+                        break;
+                    };
                     self.pass_on(item).await?;
                 }
                 Ok(())
@@ -389,17 +401,14 @@ impl Session {
         if self.connection.socket.silence() > MAX_SILENCE {
             return Err(Some(Close::HeartbeatTimeout));
         }
-        self.connection.socket.ping().await
+        let Connection { socket, items, .. } = &mut self.connection;
+        unless_ended(&items.inbox, socket.ping()).await
     }
 
-    /// Writes to the peer, and gives up at once when the connection is to end.
+    /// Writes to the peer.
     async fn send(&mut self, frame: Bytes) -> Result<(), Option<Close>> {
         let Connection { socket, items, .. } = &mut self.connection;
-        tokio::select! {
-            biased;
-            close = crate::inbox::ended(&items.inbox) => Err(Some(close)),
-            fed = socket.feed(frame) => fed,
-        }
+        unless_ended(&items.inbox, socket.feed(frame)).await
     }
 
     /// Tells the peer what became of appends that are already on their way, as far as it still listens.
@@ -409,6 +418,18 @@ impl Session {
                 return;
             }
         }
+    }
+}
+
+/// A write, given up at once when the connection is to end.
+async fn unless_ended(
+    inbox: &Inbox,
+    write: impl Future<Output = Result<(), Option<Close>>>,
+) -> Result<(), Option<Close>> {
+    tokio::select! {
+        biased;
+        close = ended(inbox) => Err(Some(close)),
+        written = write => written,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{advance, pause, resume};
+use unhidra_wire::frame::{ClientFrame, ServerFrame};
 
 use crate::{
     client::range,
@@ -59,6 +60,41 @@ async fn large_entries_fill_an_inbox_before_their_number_does() {
     }
     slow.entries(group, 1, 24).await;
     slow.catch_up().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_is_as_slow_as_the_log_is_busy_is_still_heard() {
+    let server = Server::start().await;
+    let (_, alice) = server.person(10).await;
+    let (_, bob) = server.person(11).await;
+    let (busy, own) = (
+        server.open_group(&[&alice, &bob]).await,
+        server.open_group(&[&bob]).await,
+    );
+    let mut slow = server.connect_narrow(&bob).await;
+    let mut number = fill(&server, &alice, busy, INBOX / 2).await;
+    slow.send(ClientFrame::Append(plain(own, 1, 10))).await;
+    for _ in 0..1_000 {
+        if matches!(slow.frame().await, ServerFrame::Appended(_)) {
+            return;
+        }
+        server.append(&alice, plain(busy, number, 1_000)).await;
+        number += 1;
+    }
+    panic!("no answer while others talk");
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_ends_a_connection_that_is_stuck_in_a_write() {
+    let server = Server::start().await;
+    let (_, alice) = server.person(10).await;
+    let (bob, bobs) = server.person(11).await;
+    let group = server.open_group(&[&alice, &bobs]).await;
+    let stuck = server.connect_narrow(&bobs).await;
+    server.append(&alice, plain(group, 1, 200_000)).await;
+    stuck.readable().await;
+    server.end_session(&bob, &bobs).await;
+    server.until(|registry| registry.connections() == 0).await;
 }
 
 #[tokio::test]
