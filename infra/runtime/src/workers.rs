@@ -55,7 +55,7 @@ impl Workers {
     /// [`Overloaded`].
     ///
     /// # Cancellation safety
-    /// Dropping it does not stop a computation that was queued; its result is dropped.
+    /// Dropping it does not stop a computation that has begun; one that still waits is passed over.
     pub async fn run<T, F>(&self, compute: F) -> Result<T, Overloaded>
     where
         T: Send + 'static,
@@ -64,7 +64,9 @@ impl Workers {
         let (done, result) = oneshot::channel();
         let job: Job = Box::new(move || {
             // A caller that went away does not want the result.
-            drop(done.send(compute()));
+            if !done.is_closed() {
+                drop(done.send(compute()));
+            }
         });
         self.queue.try_send(job).map_err(|_full_or_ended| Overloaded)?;
         result.await.map_err(|_panicked| Overloaded)
@@ -122,6 +124,40 @@ mod tests {
         assert_eq!(third, Err(Overloaded));
         assert_eq!(first, Ok(Ok(())));
         assert_eq!(second, Ok(2));
+    }
+
+    #[tokio::test]
+    async fn a_computation_that_nobody_waits_for_any_more_is_passed_over() {
+        let workers = Workers::start("test", ONE, 2).unwrap();
+        let (release, gate) = mpsc::sync_channel::<()>(0);
+        let (started, running) = oneshot::channel();
+        let first = workers.run(move || {
+            started.send(()).unwrap();
+            gate.recv()
+        });
+        let (ran, was_run) = mpsc::sync_channel(1);
+        let rest = async {
+            running.await.unwrap();
+            let mut abandoned = Box::pin(workers.run(move || ran.send(())));
+            assert!(poll_once(&mut abandoned).await.is_none());
+            drop(abandoned);
+            release.send(()).unwrap();
+        };
+        let (first, ()) = tokio::join!(first, rest);
+        assert_eq!(first, Ok(Ok(())));
+        assert_eq!(workers.run(|| 3).await, Ok(3));
+        assert!(was_run.recv().is_err(), "it was computed for nobody");
+    }
+
+    /// Polls once: what is ready, if it is.
+    async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
+                std::task::Poll::Ready(output) => Some(output),
+                std::task::Poll::Pending => None,
+            })
+        })
+        .await
     }
 
     #[tokio::test]
