@@ -24,7 +24,8 @@ pub struct Position {
 }
 
 impl Snapshot<'_> {
-    /// Every log of a user with the place that `device` has reached, at most `limit`.
+    /// Every log of a user with the place that `device` has reached, at most `limit`: those of direct conversations
+    /// first, which nobody but their two users can make many of.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -34,7 +35,7 @@ impl Snapshot<'_> {
                 "SELECT c.log, c.conversation_id, c.kind, c.head, coalesce(p.seq, 0) AS acknowledged
                  FROM member m JOIN conversation c ON c.log = m.log
                  LEFT JOIN cursor p ON p.log = c.log AND p.device_id = ?2
-                 WHERE m.user_id = ?1 LIMIT ?3",
+                 WHERE m.user_id = ?1 ORDER BY c.kind, c.log LIMIT ?3",
             )?
             .query_map(params![user.as_bytes(), device.as_bytes(), limit], |row| {
                 Ok(position(row))

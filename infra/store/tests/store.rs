@@ -310,3 +310,14 @@ async fn a_newer_schema_is_refused() {
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("newer"), "{cause}");
 }
+
+/// Anyone of the organisation can put a user into any number of groups.
+#[tokio::test]
+async fn groups_displace_no_direct_conversation_from_what_a_device_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    store.write(open_group).await.unwrap();
+    store.write(open_direct).await.unwrap();
+    let positions = store.read(|db| db.positions(BOB, BOBS_DEVICE, 1)).await.unwrap();
+    assert_eq!(positions[0].conversation, CONVERSATION);
+}
