@@ -24,6 +24,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request may take in all.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Bytes of the largest answer that is read: a page of 256 groups of 1,000 members has 10 MB.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
 /// A client of one server's REST interface. Clones share their connections.
 #[derive(Clone)]
 pub struct Rest {
@@ -239,7 +242,20 @@ impl Rest {
 
 async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, RestError> {
     let response = accepted(request).await?;
-    response.json().await.map_err(RestError::Unreadable)
+    let body = body(response).await?;
+    serde_json::from_slice(&body).map_err(RestError::Unreadable)
+}
+
+/// The whole body, as long as it is no longer than an answer can be: the server decides when it ends.
+async fn body(mut response: reqwest::Response) -> Result<Vec<u8>, RestError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(RestError::TooLong);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 async fn accepted(request: RequestBuilder) -> Result<reqwest::Response, RestError> {
@@ -253,8 +269,44 @@ async fn accepted(request: RequestBuilder) -> Result<reqwest::Response, RestErro
         .get(RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.parse().ok())
         .map(Duration::from_secs);
-    match response.json::<Problem>().await {
+    match serde_json::from_slice::<Problem>(&body(response).await?) {
         Ok(problem) => Err(Refusal::new(problem, retry_after).into()),
         Err(_not_a_problem) => Err(RestError::NotOurServer(status.as_u16())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_not_read_on() {
+        for status in ["200 OK", "400 Bad Request"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let rest = Rest::new(url.parse().unwrap()).unwrap();
+            let serve = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 1024];
+                assert!(stream.read(&mut request).await.unwrap() > 0);
+                let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\n\r\n");
+                stream.write_all(head.as_bytes()).await.unwrap();
+                // Three times the bound, and then it waits.
+                for _ in 0..48 {
+                    if stream.write_all(&[b' '; 1024 * 1024]).await.is_err() {
+                        return;
+                    }
+                }
+                std::future::pending::<()>().await;
+            };
+            let token = Hidden::new("token".into());
+            let (answer, ()) = tokio::join!(rest.me(&token), serve);
+            assert!(matches!(answer, Err(RestError::TooLong)), "{answer:?}");
+        }
     }
 }

@@ -16,7 +16,10 @@ pub enum RestError {
     Unreachable(#[from] reqwest::Error),
     /// The answer is not what the route promises.
     #[error("the server's answer can't be read")]
-    Unreadable(#[source] reqwest::Error),
+    Unreadable(#[source] serde_json::Error),
+    /// The answer is longer than any that a route gives.
+    #[error("the server's answer is too long")]
+    TooLong,
     /// Whatever answered with this HTTP status does not speak this interface.
     #[error("an answer with status {0} that is not from an Unhidra server")]
     NotOurServer(u16),
@@ -44,7 +47,7 @@ impl RestError {
     pub fn code(&self) -> Option<ProblemCode> {
         match self {
             Self::Refused(refusal) => Some(refusal.code),
-            Self::Unreachable(_) | Self::Unreadable(_) | Self::NotOurServer(_) => None,
+            Self::Unreachable(_) | Self::Unreadable(_) | Self::TooLong | Self::NotOurServer(_) => None,
         }
     }
 
@@ -57,7 +60,7 @@ impl RestError {
                 ProblemCode::RateLimited | ProblemCode::Unavailable | ProblemCode::Internal
             ),
             Self::Unreachable(_) => true,
-            Self::Unreadable(_) | Self::NotOurServer(_) => false,
+            Self::Unreadable(_) | Self::TooLong | Self::NotOurServer(_) => false,
         }
     }
 
@@ -68,7 +71,7 @@ impl RestError {
             Self::Refused(refusal) => refusal.remedy(),
             Self::Unreachable(_) => "check the server's address and that the server runs",
             Self::Unreadable(_) => "use a client that is as new as the server",
-            Self::NotOurServer(_) => "check the server's address, and any proxy in between",
+            Self::TooLong | Self::NotOurServer(_) => "check the server's address, and any proxy in between",
         }
     }
 }
