@@ -136,6 +136,15 @@ impl<S: Store> Device<S> {
         Ok(founded)
     }
 
+    /// Whether a server has taken this device's certificate at some time: making another identity would throw the
+    /// one away that others know.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn has_taken_part(&mut self) -> Result<bool, StoreError> {
+        self.store.transaction(crate::prekeys::were_made)
+    }
+
     /// The user.
     #[must_use]
     pub const fn user(&self) -> UserId {

@@ -181,6 +181,12 @@ impl Step<'_> {
     }
 }
 
+/// Whether this device ever made prekeys: it does once the server has its certificate.
+pub(crate) fn were_made(tx: &mut dyn Transaction) -> Result<bool, StoreError> {
+    tx.get(Table::Numbers, GENERATION.as_bytes())
+        .map(|generation| generation.is_some())
+}
+
 /// The private halves that a first message names, if they are held.
 pub(crate) fn named_by(tx: &mut dyn Transaction, prefix: &PrekeyPrefix) -> Result<PrekeyStore, StoreError> {
     let ids = [

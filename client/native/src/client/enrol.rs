@@ -75,6 +75,10 @@ impl Client {
         let mut client = Self::enrol(folder, store, &rest, log_in.username, &enrolment, settings)?;
         let enrol_token = enrolment.enrol_token;
         if !enrolment.has_chain {
+            // A server that has lost the chain, or says so, must not make this device throw its identity away.
+            if client.device.has_taken_part()? {
+                return Err(ClientError::ChainRefused);
+            }
             let recovery = client.found(&enrol_token, device_name).await?;
             return Ok(LoggedIn::Founded(Box::new(Registered { client, recovery })));
         }
@@ -168,6 +172,10 @@ impl Client {
             if is_last {
                 return Ok(());
             }
+            // Records that do not hold are not asked for again and again.
+            if self.device.chain_length(user)? <= from {
+                return Err(ClientError::ChainRefused);
+            }
         }
     }
 
@@ -226,5 +234,105 @@ impl Client {
         self.learn_own_chain(token).await?;
         self.begin_session(token).await?;
         self.complete_prekeys().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::profile::Protection;
+
+    const USER: UserId = UserId::from_bytes([1; 16]);
+
+    fn open(data: &tempfile::TempDir) -> Profile {
+        Profile::open(data.path(), &"a".parse().unwrap(), Protection::KeyFile).unwrap()
+    }
+
+    fn device(data: &tempfile::TempDir) -> Device<SqliteStore> {
+        let (_, store) = open(data).into_parts();
+        match Device::open(store).unwrap() {
+            Opened::Device(device) => *device,
+            Opened::Empty(_) => panic!("the profile holds a device"),
+        }
+    }
+
+    /// A profile whose device has an identity and prekeys.
+    fn established() -> tempfile::TempDir {
+        let data = tempfile::tempdir().unwrap();
+        let profile = Profile::create(data.path(), &"a".parse().unwrap(), Protection::KeyFile).unwrap();
+        let (_, store) = profile.into_parts();
+        let id = DeviceId::from_bytes([2; 16]);
+        let rng = &mut edge::rng();
+        let mut device = Device::create(store, USER, id, DeviceKind::Human, rng).unwrap();
+        device.found_identity(edge::now(), rng).unwrap();
+        let nothing = Stock {
+            generation: 0,
+            one_time: Vec::new(),
+            one_time_kem: Vec::new(),
+        };
+        let _effects = device.stock_listed(&nothing, edge::now(), rng).unwrap();
+        data
+    }
+
+    /// Logs the profile in at a server that answers a login with `has_chain`, and a request for a chain with a record
+    /// that is none. At most eight requests are answered.
+    async fn log_in(data: &tempfile::TempDir, has_chain: bool) -> Option<ClientError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let org = unhidra_types::OrgId::from_bytes([3; 16]);
+        let login =
+            format!(r#"{{"user_id":"{USER}","org_id":"{org}","enrol_token":"t","has_chain":{has_chain}}}"#);
+        let hash = "A".repeat(43);
+        let chain = format!(r#"{{"records":["AAAA"],"head":{{"version":9,"hash":"{hash}"}}}}"#);
+        let serve = async {
+            for _ in 0..8 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                let read = stream.read(&mut request).await.unwrap();
+                let body = match request[..read].starts_with(b"POST /v1/sessions ") {
+                    true => &login,
+                    false => &chain,
+                };
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        };
+        let body = LogIn {
+            username: "alice".parse().unwrap(),
+            password: Hidden::new("password".into()),
+        };
+        let server = url.parse().unwrap();
+        let logging_in = Client::log_in(open(data), server, body, "laptop".into(), Settings::default());
+        tokio::select! {
+            result = logging_in => result.err(),
+            () = serve => panic!("the server is asked without end"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_denies_the_identity_does_not_make_the_device_throw_it_away() {
+        let data = established();
+        let head = |data: &tempfile::TempDir| {
+            let own = device(data).own_chain(edge::now(), &mut edge::rng());
+            own.unwrap().unwrap().head()
+        };
+        let before = head(&data);
+        let refused = log_in(&data, false).await;
+        assert!(matches!(refused, Some(ClientError::ChainRefused)), "{refused:?}");
+        assert_eq!(head(&data), before);
+    }
+
+    #[tokio::test]
+    async fn records_that_do_not_hold_end_a_login() {
+        let refused = log_in(&established(), true).await;
+        assert!(matches!(refused, Some(ClientError::ChainRefused)), "{refused:?}");
     }
 }
