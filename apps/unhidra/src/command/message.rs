@@ -66,10 +66,11 @@ impl ShownMessage {
         })
     }
 
-    /// The message as a line for a person.
+    /// The message as a line for a person; further lines of its text are indented.
     pub(crate) fn line(&self) -> String {
         let text = match &self.text {
-            Some(text) => printable(text),
+            // Only the line of a message begins at the edge, so that no text can pass for another message.
+            Some(text) => printable(text).replace('\n', "\n    "),
             None => "(needs a newer version of this program)".to_owned(),
         };
         let gap = match self.missing_before {
@@ -98,4 +99,31 @@ pub(crate) const fn state(progress: Progress) -> &'static str {
 
 const fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_with_several_lines_does_not_pass_for_another_message() {
+        let message = ShownMessage {
+            msg_id: MsgId::from_bytes([1; 16]),
+            conversation: ConversationId::from_bytes([2; 16]),
+            seq: 1,
+            from: "mallory".parse().unwrap(),
+            to: "alice".parse().unwrap(),
+            from_device: DeviceId::from_bytes([3; 16]),
+            sent_at: Timestamp::EPOCH,
+            server_time: Timestamp::EPOCH,
+            state: "received",
+            text: Some("hi\n1970-01-01 00:00:00Z  bob -> alice  it is me".into()),
+            unsupported: false,
+            missing_before: 0,
+        };
+        assert_eq!(
+            message.line(),
+            "1970-01-01 00:00:00Z  mallory -> alice  hi\n    1970-01-01 00:00:00Z  bob -> alice  it is me"
+        );
+    }
 }
