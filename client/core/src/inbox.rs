@@ -2,9 +2,12 @@
 //!
 //! It lives in memory only. Whatever is parked here was not acknowledged, so it comes again on the next connection.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
-use unhidra_types::{ConversationId, UserId};
+use unhidra_types::{ConversationId, Timestamp, UserId};
 use unhidra_wire::frame::{ClientFrame, Deliver};
 
 use crate::{
@@ -18,6 +21,10 @@ use crate::{
 const MAX_PARKED: usize = 512;
 /// Entries asked for at once: what the server sends in one page.
 const PAGE_ENTRIES: u64 = 256;
+/// The first pause after entries were asked for again in vain; each is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_secs(4);
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_secs(300);
 
 /// Something that moves a cursor.
 #[derive(Clone, Debug)]
@@ -51,6 +58,15 @@ struct Inbox {
     asked: u64,
     /// The entry that was fetched again because it was altered.
     fetched_again: Option<u64>,
+    /// When a gap may be asked for again.
+    patience: Patience,
+}
+
+/// The pauses between asking for what may never come. It begins anew whenever something did come.
+#[derive(Default)]
+struct Patience {
+    pause: Duration,
+    again_at: Timestamp,
 }
 
 impl Item {
@@ -122,13 +138,15 @@ impl Inboxes {
         Ok(())
     }
 
-    /// Asks again for gaps whose answer has not come: the server ends a page early when its entries are large.
+    /// Asks again for gaps whose answer has not come: the server ends a page early when its entries are large. What
+    /// never comes is asked for ever more rarely.
     pub(crate) fn ask_again(&mut self, step: &mut Step<'_>) -> Result<(), StoreError> {
         for (conversation, inbox) in &mut self.logs {
             let cursor = step.cursor(*conversation)?;
             if let Some(cursor) = cursor
                 && inbox.needs.is_none()
                 && inbox.wanted > cursor
+                && inbox.patience.is_over(step.now)
             {
                 inbox.asked = 0;
                 inbox.ask(step, *conversation, cursor, inbox.wanted);
@@ -140,6 +158,18 @@ impl Inboxes {
     /// Forgets everything: the next connection begins at the acknowledged cursors.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+impl Patience {
+    /// Whether the pause is over; the next one begins then.
+    fn is_over(&mut self, now: Timestamp) -> bool {
+        let is_over = now >= self.again_at;
+        if is_over {
+            self.pause = (self.pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE);
+            self.again_at = now.saturating_add(self.pause);
+        }
+        is_over
     }
 }
 
@@ -185,6 +215,7 @@ impl Inbox {
             }
         }
         step.set_cursor(conversation, to);
+        self.patience = Patience::default();
         if self.asked <= to && self.wanted > to {
             self.ask(step, conversation, to, self.wanted);
         }

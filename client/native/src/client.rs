@@ -4,6 +4,7 @@
 //! as they are awaited, so there is no task to own or stop. The store runs on the calling thread; a step costs one
 //! `fsync`. Several processes may each have a client on one profile.
 
+mod asked;
 mod drive;
 mod enrol;
 mod error;
@@ -13,7 +14,7 @@ mod session;
 mod trust;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -22,6 +23,7 @@ use unhidra_client::{Device, Effects, EntryNumber, Message, Need, Notice, Opened
 use unhidra_types::{ConversationId, DeviceId, MsgId, UserId, Username};
 use unhidra_wire::rest;
 
+use self::asked::Asked;
 pub use self::{
     enrol::{LoggedIn, Registered},
     error::{ClientError, Remedy},
@@ -75,8 +77,8 @@ pub struct Client {
     pending: Effects,
     /// Needs that the server could not meet; asked for again when idle.
     unmet: BTreeSet<Need>,
-    /// How often each need was met since something last arrived: one that comes back at once waits.
-    met: BTreeMap<Need, u32>,
+    /// What was asked for lately, and how often.
+    asked: Asked,
     /// Entries that were sent on this connection and not answered; at most [`drive::WINDOW`].
     in_flight: BTreeSet<EntryNumber>,
     /// The last entry that was looked at for sending.
@@ -150,7 +152,7 @@ impl Client {
             idle_at: Instant::now() + settings.look_around,
             pending: Effects::default(),
             unmet: BTreeSet::new(),
-            met: BTreeMap::new(),
+            asked: Asked::default(),
             in_flight: BTreeSet::new(),
             sent_through: None,
             send_at: None,

@@ -5,7 +5,11 @@ use unhidra_client::{
     Device, Effects, Failure, MessageKey, Need, Notice, Opened, Progress, SubmitError, device::Standing,
 };
 use unhidra_types::DeviceId;
-use unhidra_wire::{base64::Base64, content::Content, frame::ServerFrame};
+use unhidra_wire::{
+    base64::Base64,
+    content::Content,
+    frame::{ClientFrame, ServerFrame},
+};
 
 use crate::world::{A1, A2, ALICE, B1, B2, BOB, World, conversation};
 
@@ -418,6 +422,50 @@ fn idle(world: &mut World, machine: usize) {
     let now = world.tick();
     let effects = world.machines[machine].device.idle(now, &mut world.rng).unwrap();
     world.act(machine, effects);
+}
+
+#[test]
+fn entries_that_never_come_are_asked_for_ever_more_rarely() {
+    let mut world = World::of_two(21);
+    world.submit(0, "one");
+    world.settle();
+    world.submit(0, "two");
+    world.flush(0);
+    let gap = world.machines[1].incoming.as_mut().unwrap();
+    let mut early = gap.pop_back().unwrap();
+    let ServerFrame::Deliver(deliver) = &mut early else {
+        panic!("the last frame is the message");
+    };
+    deliver.seq += 3;
+    gap.push_back(early);
+    let now = world.tick();
+    let frames = world.machines[1].incoming.as_mut().unwrap().drain(..).collect();
+    let device = &mut world.machines[1].device;
+    let _asked_at_once = device.receive(frames, now, &mut world.rng).unwrap();
+    let asked = |world: &mut World, ticks: u32| {
+        let mut asked = 0;
+        for _ in 0..ticks {
+            world.now = world.now.saturating_add(std::time::Duration::from_secs(2));
+            let device = &mut world.machines[1].device;
+            let effects = device.idle(world.now, &mut world.rng).unwrap();
+            let fetches = effects.frames.iter();
+            asked += fetches
+                .filter(|frame| matches!(frame, ClientFrame::Fetch { .. }))
+                .count();
+        }
+        asked
+    };
+    assert_eq!(asked(&mut world, 1), 1);
+    let in_an_hour = asked(&mut world, 1_800);
+    assert!((10..=20).contains(&in_an_hour), "{in_an_hour}");
+    // One of them comes: the rest is asked for at once.
+    let seq = world.logs.entries[&conversation()].len() as u64;
+    let id = world.machines[1].device.id();
+    let frame = world.logs.frame(conversation(), seq, id);
+    let now = world.tick();
+    let device = &mut world.machines[1].device;
+    let _news = device.receive(vec![frame], now, &mut world.rng).unwrap();
+    assert_eq!(asked(&mut world, 1), 1);
 }
 
 #[test]

@@ -21,8 +21,6 @@ use crate::{
 pub(super) const WINDOW: usize = 256;
 /// Frames handed to the engine as one step, which costs one `fsync`.
 const BATCH_FRAMES: usize = 256;
-/// How often a need is met before it waits for something new to arrive.
-const MAX_MET: u32 = 3;
 /// How soon messages that another process may have sent are looked up, and how many of them.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(50);
 const RECHECKED: usize = 128;
@@ -58,6 +56,7 @@ impl Client {
         self.connection = Some(connection);
         self.backoff.reset();
         self.connect_at = None;
+        self.asked.clear();
         self.in_flight.clear();
         self.sent_through = None;
         self.events.push_back(Event::Connected);
@@ -184,7 +183,6 @@ impl Client {
         }
         let effects = self.device.receive(frames, edge::now(), &mut edge::rng())?;
         self.pending.merge(effects);
-        self.met.clear();
         Ok(ended?)
     }
 
@@ -194,7 +192,7 @@ impl Client {
         let effects = self.device.idle(edge::now(), &mut edge::rng())?;
         self.pending.merge(effects);
         self.pending.needs.append(&mut self.unmet);
-        self.met.clear();
+        self.asked.forget_old(self.idle_at);
         self.recheck_outstanding(usize::MAX)?;
         self.tell_journal()
     }
@@ -289,9 +287,7 @@ impl Client {
     }
 
     async fn meet_or_defer(&mut self, need: &Need) -> Result<(), ClientError> {
-        let met = self.met.entry(need.clone()).or_insert(0);
-        *met += 1;
-        if *met > MAX_MET {
+        if !self.asked.may_ask(need, Instant::now()) {
             self.unmet.insert(need.clone());
             return Ok(());
         }
