@@ -16,8 +16,9 @@ use crate::{
     edge,
 };
 
-/// Appends that may be unanswered on one connection. The log writer commits whatever has arrived together, so more in
-/// flight means fewer commits; this many keep it busy on one machine.
+/// Appends that may be unanswered on one connection. The server takes 64 and reads no further until one is answered
+/// (`docs/protocol/frames.md`); the others lie in the connection's buffers, so that the next commit is as full as the
+/// last without waiting for answers and new frames to travel.
 pub(super) const WINDOW: usize = 256;
 /// Frames handed to the engine as one step, which costs one `fsync`.
 const BATCH_FRAMES: usize = 256;
