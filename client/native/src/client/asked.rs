@@ -12,8 +12,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// Needs that were met lately. What has not come back for a while is forgotten, so it holds no more than a minute's
-/// questions.
+/// Needs that were met lately. What has not come back for a while is forgotten, so it holds no more than a few
+/// minutes' questions.
 #[derive(Default)]
 pub(super) struct Asked(BTreeMap<Need, Tally>);
 
@@ -43,9 +43,9 @@ impl Asked {
         true
     }
 
-    /// Forgets what has not come back since its pause was over for as long again.
+    /// Forgets what has not come back for two pauses since it could have been met again.
     pub(super) fn forget_old(&mut self, now: Instant) {
-        self.0.retain(|_, tally| now < tally.again_at + tally.pause);
+        self.0.retain(|_, tally| now < tally.again_at + tally.pause * 2);
     }
 
     /// Forgets everything: the server may be another one than before.
@@ -85,7 +85,7 @@ mod tests {
         let begin = Instant::now();
         while asked.may_ask(&need(7), begin) {}
         assert!(asked.may_ask(&need(8), begin));
-        let later = begin + FIRST_PAUSE * 4;
+        let later = begin + FIRST_PAUSE * 6;
         asked.forget_old(later);
         assert!((0..AT_ONCE).all(|_| asked.may_ask(&need(7), later)));
         assert!(!asked.may_ask(&need(7), later));
