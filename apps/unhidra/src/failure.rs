@@ -15,6 +15,14 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let exit = exit_of(&error);
         let remedy = match error.remedy() {
+            // These say themselves what is wrong and what to do.
+            _ if matches!(
+                error,
+                ClientError::Profile(ProfileError::Open(_)) | ClientError::Submit(SubmitError::ToOneself)
+            ) =>
+            {
+                None
+            }
             Remedy::LogIn => Some("log in with `unhidra login`"),
             Remedy::TryLater if exit == Exit::TimedOut => Some("what was queued is kept"),
             Remedy::TryLater => Some("try again later; what was queued is kept"),

@@ -92,7 +92,8 @@ fn continuation(folder: &Path) -> String {
         "\nThe server goes on. In another terminal:\n  \
          {unhidra} --profile alice send bob 'typed by hand'\n  \
          {unhidra} --profile bob read\n  \
-         {unhidra} --profile bob send alice --wait delivered 'an answer' & {unhidra} --profile alice read\n  \
+         {unhidra} --profile bob send alice 'an answer'\n  \
+         {unhidra} --profile alice read\n  \
          {unhidra} --profile alice verify bob\n\
          Ctrl-C ends the demo and deletes its folder unless --data named it."
     )

@@ -5,16 +5,16 @@ use std::{io::IsTerminal as _, path::Path};
 use anyhow::Context as _;
 use serde::Serialize;
 use unhidra_client_native::{
-    Client, Settings,
+    Client, ClientError, Settings,
     client::{LoggedIn, NewDevice, Registered},
     server_url::ServerUrl,
 };
 use unhidra_pair::recovery::RecoveryKey;
 use unhidra_types::{DeviceId, UserId};
-use unhidra_wire::rest::{Hidden, LogIn, OpenAccount};
+use unhidra_wire::rest::{Hidden, LogIn, OpenAccount, ProblemCode};
 use zeroize::Zeroizing;
 
-use super::opening::{Opening, first_line};
+use super::opening::{Opening, first_line, whole_file};
 use crate::{
     arguments::{Login, Register},
     exit::{Exit, Failure, OrExit as _, Outcome},
@@ -45,6 +45,11 @@ pub(crate) async fn register(opening: &Opening, options: Register, output: Outpu
     };
     let server: ServerUrl = options.server.parse().or_exit(Exit::Usage)?;
     let name = device_name(options.device_name);
+    if opening.client().is_ok() {
+        return Err(usage(
+            "the profile is in use by an account: name a new one with --profile",
+        ));
+    }
     let registered = Client::register(opening.profile()?, server, account, name, Settings::default()).await?;
     show_registered(&registered, output)
 }
@@ -58,12 +63,13 @@ pub(crate) async fn login(opening: &Opening, options: Login, output: Output) -> 
     };
     let server: ServerUrl = options.server.parse().or_exit(Exit::Usage)?;
     let name = device_name(options.device_name);
-    let client = match Client::log_in(opening.profile()?, server, log_in, name, Settings::default()).await? {
+    let logged_in = Client::log_in(opening.profile()?, server, log_in, name, Settings::default()).await;
+    let client = match logged_in.map_err(wrong_credentials)? {
         LoggedIn::Ready(client) => *client,
         LoggedIn::Founded(registered) => return show_registered(&registered, output),
         LoggedIn::NewDevice(new) => match &options.recovery_key_file {
             Some(file) => {
-                let words = first_line(file).or_exit(Exit::Credentials)?;
+                let words = whole_file(file).or_exit(Exit::Credentials)?;
                 let key = RecoveryKey::parse(&words).or_exit(Exit::Credentials)?;
                 new.recover(&key).await?
             }
@@ -71,6 +77,20 @@ pub(crate) async fn login(opening: &Opening, options: Login, output: Output) -> 
         },
     };
     show(&client, None, output)
+}
+
+/// The server does not say what is wrong with a name and a password.
+fn wrong_credentials(error: ClientError) -> Failure {
+    match error {
+        ClientError::Rest(refused) if refused.code() == Some(ProblemCode::Unauthenticated) => {
+            let error = anyhow::anyhow!("wrong name or password, or the account is disabled");
+            Failure {
+                exit: Exit::Credentials,
+                error,
+            }
+        }
+        error => error.into(),
+    }
 }
 
 async fn be_linked(new: NewDevice, yes: bool, output: Output) -> Result<Client, Failure> {

@@ -100,6 +100,13 @@ pub(crate) async fn user_named(client: &mut Client, name: &Username) -> Result<U
     }
 }
 
+/// A file that holds a secret, such as the words as they were printed.
+pub(crate) fn whole_file(file: &std::path::Path) -> anyhow::Result<Zeroizing<String>> {
+    fs::read_to_string(file)
+        .map(Zeroizing::new)
+        .with_context(|| format!("read {}", file.display()))
+}
+
 /// The first line of a file that holds a secret.
 pub(crate) fn first_line(file: &std::path::Path) -> anyhow::Result<Zeroizing<String>> {
     let text = Zeroizing::new(fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?);
