@@ -10,7 +10,7 @@ use unhidra_store::{StoreError, entry::Place};
 use unhidra_types::{ConversationId, DeviceId, MsgId};
 use unhidra_wire::{
     close::Close,
-    frame::{Append, Appended, ClientFrame, Refusal, Refused, ServerFrame, Welcome},
+    frame::{Append, Appended, ClientFrame, ListVersion, Refusal, Refused, ServerFrame, Welcome},
 };
 
 use crate::{
@@ -57,6 +57,8 @@ struct Session {
     /// Cursors to move with the next act, one for each log at most.
     cursors: HashMap<ConversationId, (Log, u64)>,
     moving: Option<Pending<Result<(), StoreError>>>,
+    /// The head of the user's own chain that the peer has been told.
+    own_list: ListVersion,
     /// Entries are owed since the connection began or lagged, and `CaughtUp` is to follow them.
     catching_up: bool,
 }
@@ -73,6 +75,7 @@ impl Connection {
             appends: InFlight::new(),
             cursors: HashMap::new(),
             moving: None,
+            own_list: welcome.own_list,
             catching_up: true,
         };
         let close = match session.begin(welcome).await {
@@ -179,7 +182,10 @@ impl Session {
     async fn react(&mut self, next: Next) -> Result<(), Option<Close>> {
         match next {
             Next::End(close) => Err(Some(close)),
-            Next::CatchUp => self.read_positions().await,
+            Next::CatchUp => {
+                self.read_own_list().await?;
+                self.read_positions().await
+            }
             Next::Item(item) => {
                 self.pass_on(item).await?;
                 for _ in 1..MAX_NOTICES_PER_TURN {
@@ -207,8 +213,28 @@ impl Session {
                 }
             }
             Item::Opened(conversation) => self.follow(conversation).await,
-            Item::ListChanged(head) => self.send(ServerFrame::ListChanged(head).encode()).await,
+            Item::ListChanged(head) => self.tell_own_list(head).await,
         }
+    }
+
+    /// Makes up for a notice of the user's chain that was dropped.
+    async fn read_own_list(&mut self) -> Result<(), Option<Close>> {
+        let Connection {
+            messaging, sender, ..
+        } = &self.connection;
+        match messaging.standing(*sender).await {
+            Ok((_, head)) => self.tell_own_list(head).await,
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// A chain only grows: a head that is not beyond the one told before is no news.
+    async fn tell_own_list(&mut self, head: ListVersion) -> Result<(), Option<Close>> {
+        if head.version <= self.own_list.version {
+            return Ok(());
+        }
+        self.own_list = head;
+        self.send(ServerFrame::ListChanged(head).encode()).await
     }
 
     /// Begins to follow one log: listens first, then looks where it stands, so that nothing falls between.

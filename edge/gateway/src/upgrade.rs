@@ -113,9 +113,6 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
             AuthenticateError::Token(_) | AuthenticateError::Over => UNAUTHENTICATED,
         })?;
     let sender = may_connect(&principal).ok_or(UNAUTHENTICATED)?;
-    let welcome = welcome(gateway, sender, context)
-        .await
-        .map_err(|error| failed(&error, context))?;
     let items = inbox(sender.user, sender.device, sender.session);
     gateway
         .registry
@@ -152,12 +149,11 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
                 messaging,
                 clock,
             };
-            // The session may have ended between the check above and the entry in the registry, which hears of ends.
-            if identity.authenticate(&token, &context).await.is_err() {
-                connection.refuse(Close::SessionEnded).await;
-            } else {
-                drop(token);
-                connection.serve(welcome, stop).await;
+            let greeting = greet(&identity, &connection.messaging, sender, &token, &context).await;
+            drop(token);
+            match greeting {
+                Ok(welcome) => connection.serve(welcome, stop).await,
+                Err(close) => connection.refuse(close).await,
             }
             Ok(())
         },
@@ -172,9 +168,37 @@ fn may_connect(principal: &Principal) -> Option<Sender> {
     }
 }
 
-async fn welcome(gateway: &Gateway, sender: Sender, context: &Context) -> Result<Welcome, StoreError> {
-    let (last_accepted, own_list) = gateway.messaging.standing(sender).await?;
-    let stock = gateway.identity.prekey_stock(sender.device, context.now).await?;
+/// What a connection in the registry is told first, or why it ends. The registry hears of every change from now on, so
+/// what is read here is read only now; and the session may have ended since it was checked.
+async fn greet(
+    identity: &Identity,
+    messaging: &Messaging,
+    sender: Sender,
+    token: &str,
+    context: &Context,
+) -> Result<Welcome, Close> {
+    let unavailable = |error: &StoreError| {
+        failed(error, context);
+        Close::Unavailable
+    };
+    match identity.authenticate(token, context).await {
+        Ok(_) => {}
+        Err(AuthenticateError::Store(error)) => return Err(unavailable(&error)),
+        Err(AuthenticateError::Token(_) | AuthenticateError::Over) => return Err(Close::SessionEnded),
+    }
+    welcome(identity, messaging, sender, context)
+        .await
+        .map_err(|error| unavailable(&error))
+}
+
+async fn welcome(
+    identity: &Identity,
+    messaging: &Messaging,
+    sender: Sender,
+    context: &Context,
+) -> Result<Welcome, StoreError> {
+    let (last_accepted, own_list) = messaging.standing(sender).await?;
+    let stock = identity.prekey_stock(sender.device, context.now).await?;
     Ok(Welcome {
         device: sender.device,
         session: sender.session,

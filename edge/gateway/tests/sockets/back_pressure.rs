@@ -63,6 +63,26 @@ async fn large_entries_fill_an_inbox_before_their_number_does() {
 }
 
 #[tokio::test]
+async fn a_conversation_and_a_list_of_which_a_full_inbox_did_not_hear_are_told_afterwards() {
+    let server = Server::start().await;
+    let (_, alice) = server.person(10).await;
+    let (mut person, bob) = server.person(11).await;
+    let group = server.open_group(&[&alice, &bob]).await;
+    let mut slow = server.connect_narrow(&bob).await;
+    let next = fill(&server, &alice, group, INBOX).await;
+    let missed = server.open_group(&[&alice, &bob]).await;
+    server.append(&alice, plain(missed, next, 10)).await;
+    server.phone(&mut person, 2).await;
+    assert_eq!(server.registry.waiting(), INBOX);
+    let (mut heard_of_list, mut heard_of_log) = (false, false);
+    while !(heard_of_list && heard_of_log) {
+        let frame = slow.frame().await;
+        heard_of_list |= matches!(frame, ServerFrame::ListChanged(head) if head.version == 2);
+        heard_of_log |= range(&frame).is_some_and(|(log, ..)| log == missed);
+    }
+}
+
+#[tokio::test]
 async fn a_reader_that_is_as_slow_as_the_log_is_busy_is_still_heard() {
     let server = Server::start().await;
     let (_, alice) = server.person(10).await;
