@@ -250,13 +250,15 @@ impl Session {
             ..
         } = &self.connection;
         registry.follow(&items.inbox, conversation);
-        match messaging.position(sender.user, sender.device, conversation).await {
-            Ok(Some(position)) => {
-                self.following.update(&position);
-                self.catching_up |= self.following.next_behind().is_some();
-                Ok(())
-            }
-            Ok(None) => Err(Some(Close::Unavailable)),
+        let found = messaging.position(sender.user, sender.device, conversation).await;
+        if let Ok(Some(position)) = &found {
+            self.following.update(position);
+            self.catching_up |= self.following.next_behind().is_some();
+            return Ok(());
+        }
+        registry.unfollow(&items.inbox, conversation);
+        match found {
+            Ok(_) => Err(Some(Close::Unavailable)),
             Err(error) => Err(unavailable(&error)),
         }
     }

@@ -114,6 +114,12 @@ impl Registry {
             .push(Arc::clone(inbox));
     }
 
+    /// Undoes [`Registry::follow`].
+    pub(crate) fn unfollow(&self, inbox: &Arc<Inbox>, conversation: ConversationId) {
+        remove(&mut self.lock().by_conversation, &conversation, inbox);
+    }
+
+    /// Forgets a connection and the logs that it follows.
     pub(crate) fn leave(&self, inbox: &Arc<Inbox>, conversations: impl Iterator<Item = ConversationId>) {
         let mut state = self.lock();
         remove(&mut state.by_user, &inbox.user, inbox);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, advance, pause, resume};
 use tokio_websockets::Message;
-use unhidra_types::limits::MAX_FRAME_BYTES;
+use unhidra_bus::Notice;
+use unhidra_types::{ConversationId, limits::MAX_FRAME_BYTES};
 use unhidra_wire::frame::{ClientFrame, ServerFrame};
 
 use crate::server::{Server, plain};
@@ -172,4 +173,20 @@ async fn after(seconds: u64) {
     pause();
     advance(Duration::from_secs(seconds)).await;
     resume();
+}
+
+#[tokio::test]
+async fn a_log_that_is_not_there_ends_the_connection_and_is_not_followed() {
+    let server = Server::start().await;
+    let (_, phone) = server.person(10).await;
+    let mut client = server.connect(&phone).await;
+    let opened = Notice::Opened {
+        conversation: ConversationId::from_bytes([77; 16]),
+        members: vec![phone.user],
+    };
+    server.bus.publish(vec![opened]).await.unwrap();
+    assert_eq!(client.close_code().await, 4503);
+    drop(client);
+    server.until(|registry| registry.connections() == 0).await;
+    assert_eq!(server.registry.logs(), 0);
 }

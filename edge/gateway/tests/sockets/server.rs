@@ -6,6 +6,7 @@ use tokio::{
     net::TcpSocket,
     time::{Instant, timeout},
 };
+use unhidra_bus::Bus;
 use unhidra_gateway::{registry::Registry, upgrade::Gateway};
 use unhidra_http::App;
 use unhidra_identity::{Exposure, Foundation, Identity, IdentityConfig, config::PasswordHashing};
@@ -40,6 +41,7 @@ pub(crate) struct Server {
     pub(crate) identity: Identity,
     pub(crate) messaging: Messaging,
     pub(crate) registry: Registry,
+    pub(crate) bus: Bus,
     pub(crate) tasks: Tasks,
     _folder: tempfile::TempDir,
 }
@@ -78,9 +80,9 @@ impl Server {
         let registry = Registry::new(max_connections);
         let (bus, notices) = unhidra_bus::local();
         let tasks = Tasks::new();
-        let delivery = registry.clone();
+        let (publisher, delivery) = (bus.clone(), registry.clone());
         tasks.spawn(Stage::Worker, "relay", Weight::Critical, async move |stop| {
-            stop.race(relay(commits, bus)).await.unwrap_or(Ok(()))
+            stop.race(relay(commits, publisher)).await.unwrap_or(Ok(()))
         });
         tasks.spawn(Stage::Worker, "delivery", Weight::Critical, async move |stop| {
             stop.race(delivery.deliver(notices)).await;
@@ -118,6 +120,7 @@ impl Server {
             identity,
             messaging,
             registry,
+            bus,
             tasks,
             _folder: folder,
         }
