@@ -22,8 +22,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Socket<T = TokioIo<Upgraded>> {
     stream: WebSocketStream<T>,
     last_heard: Instant,
-    /// An answer to a ping is queued; until it has left, nothing more is read.
-    pong_due: bool,
+    /// The peer broke RFC 6455 or the bound; what it sends can't be told apart into messages any more.
+    broken: bool,
 }
 
 impl Socket {
@@ -38,7 +38,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         Self {
             stream: ServerBuilder::new().limits(limits).serve(stream),
             last_heard: Instant::now(),
-            pong_due: false,
+            broken: false,
         }
     }
 
@@ -53,15 +53,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// Nothing is lost when the call is dropped.
     pub(crate) async fn receive(&mut self) -> Result<Bytes, Option<Close>> {
         loop {
-            if self.pong_due {
-                self.flush().await?;
-                self.pong_due = false;
-            }
+            // Answers to pings would pile up for a peer that does not read; and nothing is half sent when the peer turns out
+            // to be broken, so that a close frame can still follow.
+            self.flush().await?;
             let message = match self.stream.next().await {
                 Some(Ok(message)) => message,
                 Some(Err(
                     tokio_websockets::Error::PayloadTooLong { .. } | tokio_websockets::Error::Protocol(_),
                 )) => {
+                    self.broken = true;
                     return Err(Some(Close::Malformed));
                 }
                 Some(Err(_)) | None => return Err(None),
@@ -73,7 +73,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             if message.is_text() {
                 return Err(Some(Close::Malformed));
             }
-            self.pong_due = message.is_ping();
         }
     }
 
@@ -95,17 +94,31 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// Says why, and closes.
     pub(crate) async fn close(mut self, close: Close) {
         let code = CloseCode::try_from(close.code()).unwrap_or(CloseCode::INTERNAL_SERVER_ERROR);
+        let goodbye = Message::close(Some(code), close.reason());
         let closing = async {
-            self.stream
-                .send(Message::close(Some(code), close.reason()))
-                .await?;
+            if self.broken {
+                return close_broken(self.stream.into_inner(), goodbye).await;
+            }
+            self.stream.send(goodbye).await?;
             while self.stream.next().await.is_some_and(|message| message.is_ok()) {}
-            Ok::<_, tokio_websockets::Error>(())
+            Ok(())
         };
         if timeout(CLOSE_TIMEOUT, closing).await.is_err() {
             tracing::debug!("peer did not finish the closing handshake");
         }
     }
+}
+
+/// Ends a connection on which `tokio_websockets` has a close frame of its own waiting, with a code that tells the client
+/// nothing. What the peer still sends is thrown away: bytes that nobody reads would make TCP drop the goodbye.
+async fn close_broken<T>(io: T, goodbye: Message) -> Result<(), tokio_websockets::Error>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut stream = ServerBuilder::new().serve(io);
+    stream.send(goodbye).await?;
+    tokio::io::copy(stream.get_mut(), &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 async fn within(

@@ -157,6 +157,11 @@ impl Client {
         self.stream.send(message).await.unwrap();
     }
 
+    /// Sends bytes that need not be a message.
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).await.unwrap();
+    }
+
     /// Queues frames and sends them together.
     pub(crate) async fn send_all(&mut self, frames: impl IntoIterator<Item = ClientFrame>) {
         for frame in frames {

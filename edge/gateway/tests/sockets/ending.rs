@@ -35,6 +35,31 @@ async fn what_is_no_frame_closes_with_4400() {
 }
 
 #[tokio::test]
+async fn a_message_beyond_the_bound_closes_with_4400_however_long_it_is() {
+    let server = Server::start().await;
+    let (_, phone) = server.person(10).await;
+    for bytes in [MAX_FRAME_BYTES + 1, 2 * 1024 * 1024] {
+        let mut client = server.connect(&phone).await;
+        client.send_message(Message::binary(vec![0; bytes])).await;
+        assert_eq!(client.close_code().await, 4400, "{bytes}");
+    }
+}
+
+#[tokio::test]
+async fn what_breaks_rfc_6455_closes_with_4400() {
+    let server = Server::start().await;
+    let (_, phone) = server.person(10).await;
+    let not_masked = [0x82, 0x01, 0x00];
+    let reserved_opcode = [0x83, 0x80, 1, 2, 3, 4];
+    let reserved_bit = [0xc2, 0x80, 1, 2, 3, 4];
+    for bytes in [not_masked.as_slice(), &reserved_opcode, &reserved_bit] {
+        let mut client = server.connect(&phone).await;
+        client.send_bytes(bytes).await;
+        assert_eq!(client.close_code().await, 4400, "{bytes:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_frame_of_exactly_the_bound_is_taken() {
     let server = Server::start().await;
     let (_, phone) = server.person(10).await;
