@@ -32,7 +32,8 @@ enum Act {
     Acknowledge {
         log: Index,
         by: Index,
-        through: Index,
+        /// The head, unless said otherwise.
+        through: Option<Index>,
     },
     Certify(Index),
     Revoke(Index),
@@ -48,7 +49,7 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(log, from, to, bytes, stray)| Act::Append { log, from, to, bytes, stray }),
         1 => index().prop_map(Act::Repeat),
         2 => (index(), index()).prop_map(|(message, to)| Act::Owe { message, to }),
-        6 => (index(), index(), index()).prop_map(|(log, by, through)| Act::Acknowledge { log, by, through }),
+        6 => (index(), index(), prop::option::of(index())).prop_map(|(log, by, through)| Act::Acknowledge { log, by, through }),
         2 => index().prop_map(Act::Certify),
         1 => index().prop_map(Act::Revoke),
         1 => (0_u64..20).prop_map(Act::Sweep),
@@ -163,7 +164,9 @@ impl Model {
             }
             Act::Repeat(which) => self.repeat(server, which).await,
             Act::Owe { message, to } => self.owe(server, message, to).await,
-            Act::Acknowledge { log, by, through } => self.acknowledge(server, log, by, through).await,
+            Act::Acknowledge { log, by, through } => {
+                self.acknowledge(server, log, by, through.as_ref()).await
+            }
             Act::Certify(whose) => self.certify(server, *whose.get(&USERS)).await,
             Act::Revoke(which) => self.revoke(server, which).await,
             Act::Sweep(age) => self.sweep(server, *age).await,
@@ -265,13 +268,13 @@ impl Model {
     }
 
     /// As a connection does it: of a log of its user, and never past the head.
-    async fn acknowledge(&mut self, server: &Server, log: &Index, by: &Index, through: &Index) {
+    async fn acknowledge(&mut self, server: &Server, log: &Index, by: &Index, through: Option<&Index>) {
         let (number, by) = (log.index(self.logs.len()), *by.get(&self.devices));
         let log = &mut self.logs[number];
         if !log.members.contains(&by.user) {
             return;
         }
-        let seq = through.index(log.entries.len() + 1) as u64;
+        let seq = through.map_or(log.head(), |through| through.index(log.entries.len() + 1) as u64);
         server.acknowledge(by, log.id, seq).await;
         let cursor = log.cursor(by.device).max(seq);
         log.cursors.insert(by.device, cursor);
@@ -411,7 +414,7 @@ async fn check_pages(server: &Server, log: &ModelLog, key: Log, reader: Sender, 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn every_devices_pages_and_what_is_stored_follow_the_model(acts in prop::collection::vec(act(), 1..30)) {
