@@ -45,6 +45,9 @@ impl From<ProfileError> for Failure {
 }
 
 fn exit_of(error: &ClientError) -> Exit {
+    if error.mismatch().is_some() {
+        return Exit::Version;
+    }
     match error {
         ClientError::NotLoggedIn | ClientError::OtherAccount | ClientError::Recovery(_) => Exit::Credentials,
         ClientError::NoDevice(_) | ClientError::IdentityChanged(_) | ClientError::ListWithheld(_) => {
@@ -54,12 +57,10 @@ fn exit_of(error: &ClientError) -> Exit {
         ClientError::Profile(_) | ClientError::Store(_) => Exit::Store,
         ClientError::Rest(error) => exit_of_rest(error),
         ClientError::Connect(ConnectError::Unauthenticated) => Exit::Credentials,
-        ClientError::Connect(ConnectError::OtherProtocol) => Exit::Version,
         ClientError::Connect(_) => Exit::Unreachable,
         ClientError::Disconnected(Disconnect::Closed(Some(Close::SessionEnded | Close::DeviceRevoked))) => {
             Exit::Credentials
         }
-        ClientError::Disconnected(Disconnect::Malformed(_)) => Exit::Version,
         ClientError::Disconnected(_) => Exit::Unreachable,
         ClientError::Submit(SubmitError::Store(_)) => Exit::Store,
         ClientError::Submit(_) => Exit::Input,
@@ -74,14 +75,11 @@ fn exit_of_rest(error: &RestError) -> Exit {
         }
         Some(ProblemCode::NotFound) => Exit::NotFound,
         Some(ProblemCode::Malformed | ProblemCode::PasswordUnsuitable | ProblemCode::TooLarge) => Exit::Input,
-        Some(ProblemCode::UnsupportedVersion) => Exit::Version,
         Some(ProblemCode::RateLimited | ProblemCode::Unavailable | ProblemCode::Internal) => {
             Exit::Unreachable
         }
         Some(_) => Exit::Failed,
-        None => match error {
-            RestError::Unreachable(_) => Exit::Unreachable,
-            _ => Exit::Version,
-        },
+        // What was no mismatch either.
+        None => Exit::Unreachable,
     }
 }

@@ -26,7 +26,7 @@ use unhidra_wire::rest;
 use self::asked::Asked;
 pub use self::{
     enrol::{LoggedIn, Registered},
-    error::{ClientError, Remedy},
+    error::{ClientError, Mismatch, Remedy},
     link::{Certifying, Comparing, NewDevice},
     messages::{Outgoing, WaitFor},
 };

@@ -22,6 +22,9 @@ use unhidra_wire::{
 use self::duplex::Duplex;
 use crate::server_url::ServerUrl;
 
+/// How every version's subprotocol begins.
+const SUBPROTOCOL_FAMILY: &[u8] = b"unhidra.";
+
 /// When silence means that the connection is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
@@ -58,12 +61,15 @@ pub enum ConnectError {
     /// The access token is not accepted: refresh it, or log in again.
     #[error("the server does not accept this session")]
     Unauthenticated,
-    /// The server answered the handshake with this HTTP status.
+    /// The server can't take the connection now, and answered with this HTTP status.
     #[error("the server refused the connection with status {0}")]
     Refused(u16),
-    /// The server speaks another protocol than `unhidra.v1`.
-    #[error("the server did not select the subprotocol {SUBPROTOCOL}")]
-    OtherProtocol,
+    /// The server speaks no `unhidra.v1`.
+    #[error("the server speaks another version of the protocol")]
+    OtherVersion,
+    /// Whatever answered is no Unhidra server.
+    #[error("this is not an Unhidra server")]
+    NotOurServer,
     /// The handshake took too long.
     #[error("the server did not answer in time")]
     TimedOut,
@@ -80,7 +86,7 @@ pub enum Disconnect {
     #[error("the server closed the connection: {}", .0.map_or("without a reason", Close::reason))]
     Closed(Option<Close>),
     /// The server sent something that is not a frame.
-    #[error("the server broke the protocol")]
+    #[error("the server speaks another version of the protocol")]
     Malformed(#[from] FrameError),
     /// Nothing was heard for too long.
     #[error("the server has gone silent")]
@@ -106,7 +112,7 @@ impl Connection {
         protocols.set_sensitive(true);
         let builder = ClientBuilder::new()
             .uri(&server.websocket())
-            .map_err(|_not_a_uri| ConnectError::OtherProtocol)?
+            .map_err(|_not_a_uri| ConnectError::NotOurServer)?
             .limits(Limits::default().max_payload_len(Some(MAX_FRAME_BYTES + FRAME_OVERHEAD)))
             .add_header(SEC_WEBSOCKET_PROTOCOL, protocols)
             .map_err(ConnectError::Unreachable)?;
@@ -115,8 +121,10 @@ impl Connection {
             .map_err(|_elapsed| ConnectError::TimedOut)?
             .map_err(connect_error)?;
         let selected = response.headers().get(SEC_WEBSOCKET_PROTOCOL);
-        if selected.is_none_or(|selected| selected != SUBPROTOCOL) {
-            return Err(ConnectError::OtherProtocol);
+        match selected.map(HeaderValue::as_bytes) {
+            Some(selected) if selected == SUBPROTOCOL.as_bytes() => {}
+            Some(other) if other.starts_with(SUBPROTOCOL_FAMILY) => return Err(ConnectError::OtherVersion),
+            Some(_) | None => return Err(ConnectError::NotOurServer),
         }
         let MaybeTlsStream::Plain(stream) = socket.get_ref();
         // Small frames must not wait for the acknowledgement of earlier ones.
@@ -247,9 +255,13 @@ fn connect_error(error: SocketError) -> ConnectError {
     use tokio_websockets::upgrade::Error as Upgrade;
     match error {
         SocketError::Upgrade(Upgrade::DidNotSwitchProtocols(401)) => ConnectError::Unauthenticated,
-        // 426: the server speaks no protocol that was offered.
-        SocketError::Upgrade(Upgrade::DidNotSwitchProtocols(426)) => ConnectError::OtherProtocol,
-        SocketError::Upgrade(Upgrade::DidNotSwitchProtocols(status)) => ConnectError::Refused(status),
+        // The server speaks no protocol that was offered.
+        SocketError::Upgrade(Upgrade::DidNotSwitchProtocols(426)) => ConnectError::OtherVersion,
+        SocketError::Upgrade(Upgrade::DidNotSwitchProtocols(status @ (429 | 500..600))) => {
+            ConnectError::Refused(status)
+        }
+        // Nothing else is said to a handshake of this client (`docs/protocol/frames.md`).
+        SocketError::Upgrade(_) => ConnectError::NotOurServer,
         error => ConnectError::Unreachable(error),
     }
 }

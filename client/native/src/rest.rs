@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, header::RETRY_AFTER};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::error::Category;
 use unhidra_types::{ConversationId, DeviceId, SessionId, UserId, Username};
 use unhidra_wire::rest::{
     AppendEntry, AppendedEntry, BeginSession, Bundles, ChainHead, ChainRecords, Conversation, Conversations,
@@ -242,8 +243,12 @@ impl Rest {
 
 async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, RestError> {
     let response = accepted(request).await?;
+    let status = response.status().as_u16();
     let body = body(response).await?;
-    serde_json::from_slice(&body).map_err(RestError::Unreadable)
+    serde_json::from_slice(&body).map_err(|error| match error.classify() {
+        Category::Data => RestError::Unreadable(error),
+        Category::Io | Category::Syntax | Category::Eof => RestError::NotOurServer(status),
+    })
 }
 
 /// The whole body, as long as it is no longer than an answer can be: the server decides when it ends.
@@ -283,6 +288,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::client::{ClientError, Mismatch, Remedy};
 
     #[tokio::test]
     async fn an_answer_without_an_end_is_not_read_on() {
@@ -307,6 +313,57 @@ mod tests {
             let token = Hidden::new("token".into());
             let (answer, ()) = tokio::join!(rest.me(&token), serve);
             assert!(matches!(answer, Err(RestError::TooLong)), "{answer:?}");
+        }
+    }
+
+    /// The error of a request that is answered with `status` and `body`.
+    async fn answered_with(status: &str, body: &str) -> ClientError {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let rest = Rest::new(url.parse().unwrap()).unwrap();
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+            let length = body.len();
+            let answer =
+                format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let token = Hidden::new("token".into());
+        let (answer, ()) = tokio::join!(rest.me(&token), serve);
+        answer.unwrap_err().into()
+    }
+
+    #[tokio::test]
+    async fn another_version_is_told_from_a_server_that_is_none_of_ours_and_from_one_that_starts() {
+        let problem = |code: &str| {
+            let kind = format!("urn:unhidra:problem:{code}");
+            format!(r#"{{"type":"{kind}","title":"no","status":400,"code":"{code}","request_id":"req_1"}}"#)
+        };
+        let page = "<html>It works!</html>";
+        for (status, body, expected) in [
+            (
+                "400 Bad Request",
+                &*problem("unsupported-version"),
+                Some(Mismatch::OtherVersion),
+            ),
+            ("200 OK", r#"{"user":"alice"}"#, Some(Mismatch::OtherVersion)),
+            ("200 OK", page, Some(Mismatch::NotOurServer)),
+            ("200 OK", "", Some(Mismatch::NotOurServer)),
+            ("404 Not Found", page, Some(Mismatch::NotOurServer)),
+            (
+                "404 Not Found",
+                r#"{"error":"no such page"}"#,
+                Some(Mismatch::NotOurServer),
+            ),
+            ("400 Bad Request", &*problem("not-found"), None),
+            ("502 Bad Gateway", page, None),
+        ] {
+            let error = answered_with(status, body).await;
+            assert_eq!(error.mismatch(), expected, "{status} {body}: {error}");
+            let is_transient = error.remedy() == Remedy::TryLater;
+            assert_eq!(is_transient, status.starts_with('5'), "{status} {body}: {error}");
         }
     }
 }

@@ -65,6 +65,15 @@ pub enum ClientError {
     ChainRefused,
 }
 
+/// Why this client and what it talks to can't understand each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// An Unhidra server that speaks another version.
+    OtherVersion,
+    /// No Unhidra server at all.
+    NotOurServer,
+}
+
 /// What can be done about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
@@ -77,9 +86,38 @@ pub enum Remedy {
 }
 
 impl ClientError {
+    /// Whether the two sides can't understand each other, which no retry changes.
+    #[must_use]
+    pub fn mismatch(&self) -> Option<Mismatch> {
+        match self {
+            Self::Connect(ConnectError::OtherVersion)
+            | Self::Disconnected(Disconnect::Malformed(_))
+            | Self::Rest(RestError::Unreadable(_)) => Some(Mismatch::OtherVersion),
+            Self::Rest(error) if error.code() == Some(ProblemCode::UnsupportedVersion) => {
+                Some(Mismatch::OtherVersion)
+            }
+            Self::Connect(ConnectError::NotOurServer) | Self::Rest(RestError::TooLong) => {
+                Some(Mismatch::NotOurServer)
+            }
+            Self::Rest(error @ RestError::NotOurServer(_)) if !error.is_transient() => {
+                Some(Mismatch::NotOurServer)
+            }
+            _ => None,
+        }
+    }
+
     /// What to do.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
+        match self.mismatch() {
+            Some(Mismatch::OtherVersion) => {
+                return Remedy::Text("install the version that the server runs; what was queued is kept");
+            }
+            Some(Mismatch::NotOurServer) => {
+                return Remedy::Text("check the server's address, and any proxy in between");
+            }
+            None => {}
+        }
         match self {
             Self::NotLoggedIn
             | Self::Connect(ConnectError::Unauthenticated)
@@ -89,9 +127,6 @@ impl ClientError {
             Self::Rest(error) if error.code() == Some(ProblemCode::Unauthenticated) => Remedy::LogIn,
             Self::Rest(error) if error.is_transient() => Remedy::TryLater,
             Self::Rest(error) => Remedy::Text(error.remedy()),
-            Self::Connect(ConnectError::OtherProtocol) => {
-                Remedy::Text("install the version that the server runs; what was queued is kept")
-            }
             Self::Connect(_) | Self::Disconnected(_) | Self::TimedOut => Remedy::TryLater,
             Self::NoDevice(_) => Remedy::Text("it can be reached once it has logged in on a device"),
             Self::IdentityChanged(_) => {
@@ -112,12 +147,16 @@ impl ClientError {
         }
     }
 
-    /// Whether trying again is of no use: the session is gone, or the server speaks another version.
+    /// Whether trying again is of no use: the session is gone, or what answers speaks another
+    /// protocol.
     #[must_use]
     pub fn ends_session(&self) -> bool {
         let revoked = Disconnect::Closed(Some(unhidra_wire::close::Close::DeviceRevoked));
         self.remedy() == Remedy::LogIn
-            || matches!(self, Self::Connect(ConnectError::OtherProtocol))
+            || matches!(
+                self,
+                Self::Connect(ConnectError::OtherVersion | ConnectError::NotOurServer)
+            )
             || matches!(self, Self::Disconnected(Disconnect::Closed(close))
                 if matches!(&revoked, Disconnect::Closed(revoked) if close == revoked))
     }

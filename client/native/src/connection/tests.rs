@@ -62,16 +62,42 @@ async fn the_token_is_offered_beside_the_protocol_and_frames_pass_both_ways() {
 }
 
 #[tokio::test]
-async fn a_server_that_selects_another_protocol_is_left() {
-    let (listener, url) = listen().await;
-    let token = token();
-    let (opened, _server) = tokio::join!(Connection::open(&url, &token, FAST), accept(&listener, "chat"));
-    assert!(matches!(opened, Err(ConnectError::OtherProtocol)));
+async fn a_server_of_another_version_is_told_from_one_that_is_none_of_ours() {
+    for (selected, is_ours) in [("unhidra.v2", true), ("chat", false), ("", false)] {
+        let (listener, url) = listen().await;
+        let token = token();
+        let (opened, _server) =
+            tokio::join!(Connection::open(&url, &token, FAST), accept(&listener, selected));
+        match opened {
+            Err(ConnectError::OtherVersion) => assert!(is_ours, "{selected}"),
+            Err(ConnectError::NotOurServer) => assert!(!is_ours, "{selected}"),
+            _ => panic!("{selected} was taken"),
+        }
+    }
 }
 
 #[tokio::test]
-async fn a_refused_token_is_told_apart_from_other_refusals() {
-    for (status, is_token) in [("401 Unauthorized", true), ("503 Service Unavailable", false)] {
+async fn refused_handshakes_are_told_apart() {
+    type Expected = fn(&ConnectError) -> bool;
+    let cases: [(&str, Expected); 6] = [
+        ("401 Unauthorized", |error| {
+            matches!(error, ConnectError::Unauthenticated)
+        }),
+        ("426 Upgrade Required", |error| {
+            matches!(error, ConnectError::OtherVersion)
+        }),
+        ("429 Too Many Requests", |error| {
+            matches!(error, ConnectError::Refused(429))
+        }),
+        ("503 Service Unavailable", |error| {
+            matches!(error, ConnectError::Refused(503))
+        }),
+        ("404 Not Found", |error| {
+            matches!(error, ConnectError::NotOurServer)
+        }),
+        ("200 OK", |error| matches!(error, ConnectError::NotOurServer)),
+    ];
+    for (status, is_expected) in cases {
         let (listener, url) = listen().await;
         let token = token();
         let refuse = async {
@@ -83,11 +109,8 @@ async fn a_refused_token_is_told_apart_from_other_refusals() {
             stream.write_all(answer.as_bytes()).await.unwrap();
         };
         let (opened, ()) = tokio::join!(Connection::open(&url, &token, FAST), refuse);
-        match opened {
-            Err(ConnectError::Unauthenticated) => assert!(is_token),
-            Err(ConnectError::Refused(503)) => assert!(!is_token),
-            _ => panic!("{status}"),
-        }
+        let error = opened.err().unwrap();
+        assert!(is_expected(&error), "{status}: {error:?}");
     }
 }
 

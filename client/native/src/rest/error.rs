@@ -14,14 +14,14 @@ pub enum RestError {
     /// The server can't be reached, or did not answer in time. Whether it did what was asked is unknown.
     #[error("the server can't be reached")]
     Unreachable(#[from] reqwest::Error),
-    /// The answer is not what the route promises.
-    #[error("the server's answer can't be read")]
+    /// The answer is JSON, but not what the route promises.
+    #[error("the server speaks another version of the interface")]
     Unreadable(#[source] serde_json::Error),
     /// The answer is longer than any that a route gives.
     #[error("the server's answer is too long")]
     TooLong,
     /// Whatever answered with this HTTP status does not speak this interface.
-    #[error("an answer with status {0} that is not from an Unhidra server")]
+    #[error("this is not an Unhidra server: it answered with status {0}")]
     NotOurServer(u16),
 }
 
@@ -60,7 +60,9 @@ impl RestError {
                 ProblemCode::RateLimited | ProblemCode::Unavailable | ProblemCode::Internal
             ),
             Self::Unreachable(_) => true,
-            Self::Unreadable(_) | Self::TooLong | Self::NotOurServer(_) => false,
+            // A proxy says so while the server behind it starts.
+            Self::NotOurServer(status) => (500..600).contains(status),
+            Self::Unreadable(_) | Self::TooLong => false,
         }
     }
 
