@@ -53,7 +53,7 @@ pub struct NewIdentity {
     pub proof: [u8; 64],
     /// The user identity key, wrapped by the recovery key.
     pub wrapped: [u8; WrappedIdentity::BYTES],
-    /// Shown once, as words, and never stored.
+    /// Shown once, as words, before anything is uploaded, and never stored.
     pub recovery: RecoveryKey,
 }
 

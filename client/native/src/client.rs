@@ -25,7 +25,7 @@ use unhidra_wire::rest;
 
 use self::asked::Asked;
 pub use self::{
-    enrol::{LoggedIn, Registered},
+    enrol::{Founding, LoggedIn},
     error::{ClientError, Mismatch, Remedy},
     link::{Certifying, Comparing, NewDevice},
     messages::{Outgoing, WaitFor},

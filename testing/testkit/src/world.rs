@@ -101,8 +101,9 @@ impl World {
             None => arguments.extend(["--setup-token-file".into(), self.server.setup_token_file()]),
             Some(_) => arguments.extend(["--invitation".into(), self.invitation()?.into()]),
         }
-        let registered = only(device.run(&arguments)?.success()?.json()?)?;
-        let recovery_key = text_of(&registered, &["recovery_key"])?;
+        let printed = device.run(&arguments)?.success()?.json()?;
+        let words = printed.first().context("the words come first")?;
+        let recovery_key = text_of(words, &["recovery_key"])?;
         ensure!(
             recovery_key.split_whitespace().count() == RECOVERY_WORDS,
             "the recovery key has {RECOVERY_WORDS} words"

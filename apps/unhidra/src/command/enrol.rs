@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use unhidra_client_native::{
     Client, ClientError, Settings,
-    client::{LoggedIn, NewDevice, Registered},
+    client::{Founding, LoggedIn, NewDevice},
     server_url::ServerUrl,
 };
 use unhidra_pair::recovery::RecoveryKey;
@@ -26,8 +26,13 @@ struct Enrolled<'a> {
     user_id: UserId,
     username: &'a str,
     device_id: DeviceId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recovery_key: Option<&'a str>,
+}
+
+/// Whether recovery words may have been shown for the account before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Words {
+    First,
+    Again,
 }
 
 /// Opens an account and certifies this device.
@@ -50,8 +55,9 @@ pub(crate) async fn register(opening: &Opening, options: Register, output: Outpu
             "the profile is in use by an account: name a new one with --profile",
         ));
     }
-    let registered = Client::register(opening.profile()?, server, account, name, Settings::default()).await?;
-    show_registered(&registered, output)
+    let founding = Client::register(opening.profile()?, server, account, name, Settings::default()).await?;
+    let client = found(founding, Words::First, output).await?;
+    show(&client, output)
 }
 
 /// Logs this profile in; a device that no chain names is linked or recovered.
@@ -66,7 +72,7 @@ pub(crate) async fn login(opening: &Opening, options: Login, output: Output) -> 
     let logged_in = Client::log_in(opening.profile()?, server, log_in, name, Settings::default()).await;
     let client = match logged_in.map_err(wrong_credentials)? {
         LoggedIn::Ready(client) => *client,
-        LoggedIn::Founded(registered) => return show_registered(&registered, output),
+        LoggedIn::Founding(founding) => found(*founding, Words::Again, output).await?,
         LoggedIn::NewDevice(new) => match &options.recovery_key_file {
             Some(file) => {
                 let words = whole_file(file).or_exit(Exit::Credentials)?;
@@ -76,7 +82,7 @@ pub(crate) async fn login(opening: &Opening, options: Login, output: Output) -> 
             None => be_linked(*new, options.yes, output).await?,
         },
     };
-    show(&client, None, output)
+    show(&client, output)
 }
 
 /// The server does not say what is wrong with a name and a password.
@@ -131,28 +137,42 @@ async fn be_linked(new: NewDevice, yes: bool, output: Output) -> Result<Client, 
     Ok(comparing.confirm().await?)
 }
 
-fn show_registered(registered: &Registered, output: Output) -> Outcome {
-    show(&registered.client, Some(&registered.recovery), output)
+/// Shows the recovery words, and uploads the identity only then: an account whose words nobody saw can't be recovered.
+async fn found(founding: Founding, words: Words, output: Output) -> Result<Client, Failure> {
+    #[derive(Serialize)]
+    struct Recovery<'a> {
+        recovery_key: &'a str,
+    }
+    let phrase = founding.recovery().to_phrase();
+    let text = || {
+        let void = match words {
+            Words::First => "",
+            Words::Again => "The registration was cut off. Words that it has shown are void.\n",
+        };
+        format!(
+            "{void}Write these 24 words down; they are shown once and bring the account back:\n\n{}\n",
+            in_rows(&phrase)
+        )
+    };
+    output
+        .result(
+            &Recovery {
+                recovery_key: &phrase,
+            },
+            text,
+        )
+        .context("show the recovery words: nothing was uploaded, log in to go on")?;
+    Ok(founding.upload().await?)
 }
 
-fn show(client: &Client, recovery: Option<&RecoveryKey>, output: Output) -> Outcome {
-    let phrase = recovery.map(RecoveryKey::to_phrase);
+fn show(client: &Client, output: Output) -> Outcome {
     let account = client.account();
     let enrolled = Enrolled {
         user_id: account.user_id,
         username: account.username.as_str(),
         device_id: client.device_id(),
-        recovery_key: phrase.as_ref().map(|phrase| phrase.as_str()),
     };
-    let text = || match &phrase {
-        None => format!("Logged in as {} on {}.", account.username, enrolled.device_id),
-        Some(phrase) => format!(
-            "Registered {} on {}.\nWrite these 24 words down; they are shown once and bring the account back:\n\n{}\n",
-            account.username,
-            enrolled.device_id,
-            in_rows(phrase)
-        ),
-    };
+    let text = || format!("Logged in as {} on {}.", account.username, enrolled.device_id);
     output.result(&enrolled, text).context("print the result")?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use unhidra_testkit::{
-    Seed, World,
+    Person, Seed, World,
     http::Http,
     person::Protection,
     process::{Process, RUN_TIMEOUT},
@@ -224,6 +224,54 @@ fn a_server_that_speaks_another_version_is_told_from_one_that_is_away() {
         .refusal(10)
         .unwrap();
     assert!(line.contains("version"), "{line}");
+}
+
+#[test]
+fn the_recovery_words_come_before_the_upload_and_again_when_it_was_cut_off() {
+    let proxy = Proxy::start().unwrap();
+    let known_as = vec![("UNHIDRA_IDENTITY_ISSUER", proxy.url())];
+    let world = World::configured(program(), Seed::from_environment().unwrap(), known_as).unwrap();
+    proxy.lead_to(world.server.address());
+    // The account is opened; the upload of its identity goes astray.
+    proxy.replace(b"/v1/users/me/chain", b"/v1/users/me/chaim");
+    let device = world.device("alice", Protection::KeyFile).unwrap();
+    let password = "long enough to pass".to_owned();
+    let password_file = world.secret_file(&device, "password", &password).unwrap();
+    let url = proxy.url();
+    let arguments = ["--json", "register", "--server", &url, "--username", "alice"];
+    let arguments = arguments.map(PathBuf::from).into_iter().chain([
+        "--setup-token-file".into(),
+        world.server.setup_token_file(),
+        "--password-file".into(),
+        password_file,
+    ]);
+    let words = |output: &unhidra_testkit::process::Output| {
+        let printed = output.json().unwrap();
+        printed[0]["recovery_key"].as_str().unwrap().to_owned()
+    };
+    let cut_off = device.run(arguments).unwrap();
+    assert_ne!(cut_off.code(), Some(0));
+    let void = words(&cut_off);
+    let alice = Person {
+        name: "alice".to_owned(),
+        password,
+        recovery_key: void.clone(),
+        devices: vec![device.clone()],
+    };
+    let login = world.login_arguments(&alice, &device).unwrap();
+    let finished = device.run(login).unwrap().success().unwrap();
+    let good = words(&finished);
+    assert_ne!(good, void);
+    device.whoami().unwrap();
+    let recover = |name: &str, words: &str| {
+        let other = world.device(name, Protection::KeyFile).unwrap();
+        let file = world.secret_file(&other, "words", words).unwrap();
+        let mut arguments = world.login_arguments(&alice, &other).unwrap();
+        arguments.extend(["--recovery-key-file".into(), file]);
+        other.run(arguments).unwrap()
+    };
+    recover("void", &void).refusal(4).unwrap();
+    recover("good", &good).success().unwrap();
 }
 
 #[test]

@@ -20,42 +20,90 @@ use crate::{
     store::SqliteStore,
 };
 
-/// A new account with its first device.
-pub struct Registered {
-    /// The device, ready to use.
-    pub client: Client,
-    /// To be shown once: with it a lost account is recovered.
-    pub recovery: RecoveryKey,
+/// An account without an identity, and one that this device has just made for it. Nothing of it has left the device:
+/// the recovery key is shown first, so that no account exists whose key nobody has seen.
+#[must_use = "the account has no identity until it is uploaded"]
+pub struct Founding {
+    client: Client,
+    identity: NewIdentity,
+    enrol_token: Hidden,
+    device_name: String,
 }
 
 /// What logging in came to.
 pub enum LoggedIn {
     /// The device has a session.
     Ready(Box<Client>),
-    /// The account had no identity yet; this device made it.
-    Founded(Box<Registered>),
+    /// The account has no identity yet: registration was cut off. What it has shown before is void.
+    Founding(Box<Founding>),
     /// The device is new and must be certified by another one, or by the recovery key.
     NewDevice(Box<NewDevice>),
 }
 
-impl Client {
-    /// Opens an account and makes this profile's device its first.
+impl Founding {
+    fn begin(mut client: Client, enrol_token: Hidden, device_name: String) -> Result<Self, ClientError> {
+        let identity = client.device.found_identity(edge::now(), &mut edge::rng())?;
+        Ok(Self {
+            client,
+            identity,
+            enrol_token,
+            device_name,
+        })
+    }
+
+    /// To be shown before anything else happens, and never again: with it a lost account is recovered.
+    #[must_use]
+    pub const fn recovery(&self) -> &RecoveryKey {
+        &self.identity.recovery
+    }
+
+    /// Uploads the identity and begins the device's session.
     ///
     /// # Errors
-    /// See [`ClientError`]. When it fails after the account was opened, [`Client::log_in`] goes on from there.
+    /// See [`ClientError`]. [`Client::log_in`] goes on from there: with a new identity when the server has not taken
+    /// this one.
+    pub async fn upload(self) -> Result<Client, ClientError> {
+        let Self {
+            mut client,
+            identity,
+            enrol_token,
+            device_name,
+        } = self;
+        let extension = ExtendChain {
+            expected: 0,
+            records: identity.records.into_iter().map(Base64).collect(),
+            proofs: vec![DeviceProof {
+                device_id: client.device.id(),
+                name: device_name,
+                signature: Base64Array(identity.proof),
+            }],
+            recovery: Some(Base64(identity.wrapped.to_vec())),
+        };
+        client.rest.extend_chain(&enrol_token, &extension).await?;
+        client.begin_session(&enrol_token).await?;
+        client.complete_prekeys().await?;
+        Ok(client)
+    }
+}
+
+impl Client {
+    /// Opens an account and makes this profile's device its first, once the recovery key was shown.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. When it fails after the account was opened, or [`Founding`] is dropped, [`Client::log_in`]
+    /// goes on from there.
     pub async fn register(
         profile: Profile,
         server: ServerUrl,
         account: OpenAccount,
         device_name: String,
         settings: Settings,
-    ) -> Result<Registered, ClientError> {
+    ) -> Result<Founding, ClientError> {
         let rest = Rest::new(server)?;
         let enrolment = rest.open_account(&account).await?;
         let (folder, store) = profile.into_parts();
-        let mut client = Self::enrol(folder, store, &rest, account.username, &enrolment, settings)?;
-        let recovery = client.found(&enrolment.enrol_token, device_name).await?;
-        Ok(Registered { client, recovery })
+        let client = Self::enrol(folder, store, &rest, account.username, &enrolment, settings)?;
+        Founding::begin(client, enrolment.enrol_token, device_name)
     }
 
     /// Logs this profile in.
@@ -79,8 +127,8 @@ impl Client {
             if client.device.has_taken_part()? {
                 return Err(ClientError::ChainRefused);
             }
-            let recovery = client.found(&enrol_token, device_name).await?;
-            return Ok(LoggedIn::Founded(Box::new(Registered { client, recovery })));
+            let founding = Founding::begin(client, enrol_token, device_name)?;
+            return Ok(LoggedIn::Founding(Box::new(founding)));
         }
         if client.is_certified(&enrol_token).await? {
             client.begin_session(&enrol_token).await?;
@@ -118,30 +166,6 @@ impl Client {
         let account = Account::new(rest.server(), enrolment.user_id, username);
         account.save(device.store_mut())?;
         Self::with(device, folder, account, settings)
-    }
-
-    /// Makes the user's identity on this device and begins its session.
-    async fn found(&mut self, enrol_token: &Hidden, device_name: String) -> Result<RecoveryKey, ClientError> {
-        let NewIdentity {
-            records,
-            proof,
-            wrapped,
-            recovery,
-        } = self.device.found_identity(edge::now(), &mut edge::rng())?;
-        let extension = ExtendChain {
-            expected: 0,
-            records: records.into_iter().map(Base64).collect(),
-            proofs: vec![DeviceProof {
-                device_id: self.device.id(),
-                name: device_name,
-                signature: Base64Array(proof),
-            }],
-            recovery: Some(Base64(wrapped.to_vec())),
-        };
-        self.rest.extend_chain(enrol_token, &extension).await?;
-        self.begin_session(enrol_token).await?;
-        self.complete_prekeys().await?;
-        Ok(recovery)
     }
 
     /// Whether the own chain names this device, by what the server has now.

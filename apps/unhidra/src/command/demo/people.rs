@@ -166,7 +166,8 @@ async fn register(
         password: Hidden::new(password.to_owned()),
     };
     let profile = Opening::in_home(folder.to_owned(), name)?.profile()?;
-    let registered = Client::register(
+    // Nobody needs the recovery key of an account that is for looking at.
+    let founding = Client::register(
         profile,
         server(url)?,
         account,
@@ -174,7 +175,7 @@ async fn register(
         Settings::default(),
     )
     .await?;
-    Ok(registered.client)
+    Ok(founding.upload().await?)
 }
 
 async fn link_phone(alice: &mut Client, folder: &Path, url: &str, password: &str) -> Result<Client, Failure> {
