@@ -1,6 +1,7 @@
 //! Chaos for as long as wanted: builds the program and hands it to the storm of `unhidra-testkit`.
 //!
-//! The storm is a program of its own, so that this one stays quick to build.
+//! The storm is a program of its own, so that this one stays quick to build, and runs in a network namespace whose
+//! loopback interface it takes down, and a mount namespace in which it mounts a disk that is too small.
 
 use std::{path::Path, process::Command};
 
@@ -15,11 +16,17 @@ pub(crate) struct Chaos {
     #[arg(long, default_value_t = 20_000)]
     lines: usize,
     /// How often the server is killed
-    #[arg(long, default_value_t = 10)]
-    server_kills: u32,
-    /// How often the sending client is killed
     #[arg(long, default_value_t = 5)]
+    server_kills: u32,
+    /// How often each of the four clients is killed
+    #[arg(long, default_value_t = 2)]
     client_kills: u32,
+    /// How often the network is cut
+    #[arg(long, default_value_t = 2)]
+    cuts: u32,
+    /// How often the server's disk is full
+    #[arg(long, default_value_t = 1)]
+    full_disks: u32,
     /// Replays the random choices of an earlier run
     #[arg(long)]
     seed: Option<u64>,
@@ -79,17 +86,26 @@ pub(crate) fn run(root: &Path, chaos: &Chaos) -> anyhow::Result<()> {
         ],
     )?;
     let target = target_folder(root)?;
-    let mut storm = Command::new(target.join("debug/chaos"));
+    let mut storm = Command::new("unshare");
+    storm.args(["--net", "--mount"]);
+    if !rustix::process::geteuid().is_root() {
+        storm.args(["--user", "--map-root-user"]);
+    }
     storm
+        .arg(target.join("debug/chaos"))
         .arg("--program")
         .arg(target.join(profile.folder()).join("unhidra"))
         .args(["--lines", &chaos.lines.to_string()])
         .args(["--server-kills", &chaos.server_kills.to_string()])
-        .args(["--client-kills", &chaos.client_kills.to_string()]);
+        .args(["--client-kills", &chaos.client_kills.to_string()])
+        .args(["--cuts", &chaos.cuts.to_string()])
+        .args(["--full-disks", &chaos.full_disks.to_string()]);
     if let Some(seed) = chaos.seed {
         storm.args(["--seed", &seed.to_string()]);
     }
-    let status = storm.status().context("start the storm")?;
+    let status = storm
+        .status()
+        .context("start the storm in namespaces: `unshare` is in the package util-linux")?;
     ensure!(status.success(), "the program did not stand the storm");
     Ok(())
 }

@@ -55,7 +55,7 @@ pub fn secrets_of(people: &[&Person]) -> anyhow::Result<Vec<Secret>> {
 /// When something can't be read, or the search does not find what must be there. What it finds is in the report.
 pub fn check(aftermath: &Aftermath) -> anyhow::Result<Report> {
     let server = &aftermath.world.server;
-    let people = [&aftermath.sender, &aftermath.recipient];
+    let people = aftermath.people.each_ref();
     let mut needles = Needles::default();
     for canary in &aftermath.canaries {
         needles.add("plaintext", canary.as_bytes())?;
@@ -161,7 +161,11 @@ fn add_account(needles: &mut Needles, person: &Person, server: &crate::Server) -
 
 /// Leaves a random body in a group, where the server keeps it as it is.
 fn plant(aftermath: &Aftermath) -> anyhow::Result<Vec<u8>> {
-    let group = Group::open(aftermath.world.server.address(), aftermath.sender.first()?, &[])?;
+    let group = Group::open(
+        aftermath.world.server.address(),
+        aftermath.people[0].first()?,
+        &[],
+    )?;
     let (mut msg_id, mut body) = ([0; 16], vec![0; 32]);
     getrandom::fill(&mut msg_id).context("draw an id")?;
     getrandom::fill(&mut body).context("draw a body")?;

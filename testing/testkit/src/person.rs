@@ -95,6 +95,12 @@ impl Device {
         &self.name
     }
 
+    /// Whether both are one profile.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.home == other.home
+    }
+
     /// Where everything that it keeps lies.
     #[must_use]
     pub fn home(&self) -> &Path {

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -14,6 +14,14 @@ use anyhow::Context as _;
 pub struct Proxy {
     address: SocketAddr,
     route: Arc<Mutex<Route>>,
+    gate: Arc<Gate>,
+}
+
+/// What all connections wait at while the way is cut.
+#[derive(Debug, Default)]
+struct Gate {
+    is_cut: Mutex<bool>,
+    mended: Condvar,
 }
 
 /// Where new connections go, and what is changed on them.
@@ -39,15 +47,26 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").context("listen")?;
         let address = listener.local_addr().context("read the port")?;
         let route = Arc::new(Mutex::new(Route::default()));
-        let shared = Arc::clone(&route);
+        let gate = Arc::new(Gate::default());
+        let (shared, shared_gate) = (Arc::clone(&route), Arc::clone(&gate));
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Route { server, change } = *shared.lock().unwrap_or_else(PoisonError::into_inner);
                 // A server that is away looks to the client as it would without the proxy: the connection ends.
-                let _away = server.map(|server| pass(client, server, change));
+                let _away = server.map(|server| pass(client, server, change, &shared_gate));
             }
         });
-        Ok(Self { address, route })
+        Ok(Self { address, route, gate })
+    }
+
+    /// Passes nothing on until it is mended. Connections stay open, and nobody is told.
+    pub fn cut(&self) {
+        self.gate.set(true);
+    }
+
+    /// Passes on what waited, and everything after it.
+    pub fn mend(&self) {
+        self.gate.set(false);
     }
 
     /// Passes connections from now on to `server`.
@@ -71,19 +90,33 @@ impl Proxy {
     }
 }
 
-fn pass(client: TcpStream, server: SocketAddr, change: Option<Change>) -> io::Result<()> {
+impl Gate {
+    fn set(&self, is_cut: bool) {
+        *self.is_cut.lock().unwrap_or_else(PoisonError::into_inner) = is_cut;
+        self.mended.notify_all();
+    }
+
+    fn wait(&self) {
+        let is_cut = self.is_cut.lock().unwrap_or_else(PoisonError::into_inner);
+        let _open = self.mended.wait_while(is_cut, |is_cut| *is_cut);
+    }
+}
+
+fn pass(client: TcpStream, server: SocketAddr, change: Option<Change>, gate: &Arc<Gate>) -> io::Result<()> {
     let upstream = TcpStream::connect(server)?;
     let (from_client, to_server) = (client.try_clone()?, upstream.try_clone()?);
-    thread::spawn(move || copy(from_client, to_server, change));
-    thread::spawn(move || copy(upstream, client, None));
+    let (there, back) = (Arc::clone(gate), Arc::clone(gate));
+    thread::spawn(move || copy(from_client, to_server, change, &there));
+    thread::spawn(move || copy(upstream, client, None, &back));
     Ok(())
 }
 
 /// Copies until either side ends. What is changed lies in the head of a request, which arrives in one piece.
-fn copy(mut from: TcpStream, mut to: TcpStream, change: Option<Change>) -> io::Result<()> {
+fn copy(mut from: TcpStream, mut to: TcpStream, change: Option<Change>, gate: &Gate) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let read = from.read(&mut buffer)?;
+        gate.wait();
         let Some(bytes) = buffer.get_mut(..read).filter(|bytes| !bytes.is_empty()) else {
             return to.shutdown(Shutdown::Write);
         };

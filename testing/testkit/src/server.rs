@@ -30,6 +30,7 @@ const ANNOUNCEMENT: &str = "listening on http://";
 pub struct Server {
     program: Program,
     folder: PathBuf,
+    data: PathBuf,
     settings: Vec<Setting>,
     address: SocketAddr,
     state: State,
@@ -59,11 +60,25 @@ impl Server {
     /// # Errors
     /// When it ends or is not ready in time; with the end of its log.
     pub fn configured(program: &Program, folder: &Path, settings: Vec<Setting>) -> anyhow::Result<Self> {
+        Self::with_data(program, folder, folder.join("data"), settings)
+    }
+
+    /// [`Server::configured`] with its data in another place than below `folder`.
+    ///
+    /// # Errors
+    /// When it ends or is not ready in time; with the end of its log.
+    pub fn with_data(
+        program: &Program,
+        folder: &Path,
+        data: PathBuf,
+        settings: Vec<Setting>,
+    ) -> anyhow::Result<Self> {
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         fs::create_dir_all(folder.join("log")).context("make the folder of a server")?;
         let mut server = Self {
             program: program.clone(),
             folder: folder.to_owned(),
+            data,
             settings,
             address: any,
             state: State::Ended,
@@ -156,7 +171,7 @@ impl Server {
     /// Where it keeps everything.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.folder.join("data")
+        self.data.clone()
     }
 
     /// Where everything that it prints goes, across restarts.

@@ -44,12 +44,27 @@ impl World {
     /// # Errors
     /// When it does not start.
     pub fn configured(program: Program, seed: Seed, settings: Vec<Setting>) -> anyhow::Result<Self> {
+        Self::with_data(program, seed, settings, None)
+    }
+
+    /// [`World::configured`] with the server's data in another place than the world's own folder.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn with_data(
+        program: Program,
+        seed: Seed,
+        settings: Vec<Setting>,
+        data: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
         println!("{seed}");
         let folder = tempfile::Builder::new()
             .prefix("unhidra-test-")
             .tempdir()
             .context("make a folder")?;
-        let server = Server::configured(&program, &folder.path().join("server"), settings)?;
+        let place = folder.path().join("server");
+        let data = data.unwrap_or_else(|| place.join("data"));
+        let server = Server::with_data(&program, &place, data, settings)?;
         Ok(Self {
             server,
             program,
@@ -130,9 +145,18 @@ impl World {
     /// # Errors
     /// When a command fails.
     pub fn link(&mut self, person: &mut Person) -> anyhow::Result<()> {
+        let url = self.server.url();
+        self.link_through(&url, person)
+    }
+
+    /// [`World::link`] by another address of the server.
+    ///
+    /// # Errors
+    /// When a command fails.
+    pub fn link_through(&mut self, url: &str, person: &mut Person) -> anyhow::Result<()> {
         let name = format!("{}-{}", person.name, person.devices.len() + 1);
         let device = self.device(&name, Protection::KeyFile)?;
-        let mut login = device.start(self.login_arguments(person, &device)?, b"")?;
+        let mut login = device.start(self.login_arguments_at(url, person, &device)?, b"")?;
         let code = login.line(RUN_TIMEOUT, |line| {
             let shown = serde_json::from_str(line).ok()?;
             text_of(&shown, &["linking_code"]).ok()

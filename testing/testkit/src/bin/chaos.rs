@@ -5,10 +5,10 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 use clap::Parser;
 use unhidra_testkit::{
     Program, Seed, blind,
-    chaos::{self, Plan},
+    chaos::{self, Ground, Network, Plan, SmallDisk},
 };
 
-/// Sends real text while server and client are killed at random moments, then searches the server for it.
+/// Sends real text through kills, cuts and a full disk at random moments, then searches the server for it.
 #[derive(Parser)]
 struct Arguments {
     /// The binary under test
@@ -20,6 +20,10 @@ struct Arguments {
     server_kills: u32,
     #[arg(long)]
     client_kills: u32,
+    #[arg(long)]
+    cuts: u32,
+    #[arg(long)]
+    full_disks: u32,
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -39,14 +43,21 @@ fn storm(arguments: &Arguments) -> anyhow::Result<()> {
         lines: arguments.lines,
         server_kills: arguments.server_kills,
         client_kills: arguments.client_kills,
+        cuts: arguments.cuts,
+        full_disks: arguments.full_disks,
         seed: match arguments.seed {
             Some(seed) => Seed(seed),
             None => Seed::from_environment()?,
         },
     };
+    // `cargo xtask chaos` starts this program in namespaces of its own.
+    let ground = Ground {
+        network: Network::namespace()?,
+        disk: Some(SmallDisk::mount()?),
+    };
     let begin = Instant::now();
     let mut progress = |line: &str| println!("{:>7.1} s  {line}", begin.elapsed().as_secs_f64());
-    let aftermath = chaos::run(&Program::at(&arguments.program), plan, &mut progress)?;
+    let aftermath = chaos::run(&Program::at(&arguments.program), ground, plan, &mut progress)?;
     let report = blind::check(&aftermath)?;
     progress(&format!(
         "searched the server's folder, logs and {} MiB of memory for {} secrets",
