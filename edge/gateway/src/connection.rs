@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::{MissedTickBehavior, interval};
-use unhidra_messaging::{Messaging, access::Sender, append::AppendError, delivery::Log};
+use unhidra_messaging::{Messaging, access::Sender, append::AppendError, delivery::Log, order::SendOrder};
 use unhidra_runtime::{Clock, Stop};
 use unhidra_store::{StoreError, entry::Place};
 use unhidra_types::{ConversationId, DeviceId, MsgId};
@@ -58,6 +58,7 @@ struct Session {
     connection: Connection,
     following: Following,
     appends: InFlight<Answer>,
+    order: Arc<SendOrder>,
     /// Cursors to move with the next act, one for each log at most.
     cursors: HashMap<ConversationId, (Log, u64)>,
     moving: Option<Pending<Result<(), StoreError>>>,
@@ -77,6 +78,7 @@ impl Connection {
             connection: self,
             following: Following::default(),
             appends: InFlight::new(),
+            order: Arc::default(),
             cursors: HashMap::new(),
             moving: None,
             own_list: welcome.own_list,
@@ -259,6 +261,7 @@ impl Session {
         let taken = self.connection.messaging.append(
             self.connection.sender,
             append,
+            &self.order,
             self.connection.clock.context().now,
         );
         self.appends.push(bytes, async move {
@@ -301,6 +304,7 @@ impl Session {
                 server_time,
             }),
             Err(AppendError::Refused { reason, heads }) => refused(reason, heads, 0),
+            Err(AppendError::OutOfTurn) => refused(Refusal::Unavailable, Vec::new(), RETRY_AFTER_MS),
             Err(AppendError::Store(error)) => {
                 tracing::warn!(error = %error, "envelope could not be stored");
                 refused(Refusal::Unavailable, Vec::new(), RETRY_AFTER_MS)

@@ -309,6 +309,8 @@ impl From<AppendError> for Failure {
                 ..
             } => Self::unavailable(),
             AppendError::Refused { .. } => Self::malformed("the entry breaks a rule of its conversation"),
+            // Its order has nothing before it.
+            AppendError::OutOfTurn => StoreError::Overloaded.into(),
             AppendError::Store(error) => error.into(),
         }
     }

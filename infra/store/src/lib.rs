@@ -166,28 +166,31 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.writer.submit(0, act)
+        self.writer.submit(0, act, || {})
     }
 
     /// As [`Store::write`], for an act that holds `bytes` of what it is to store. When all that wait hold too many, it is
-    /// refused as [`StoreError::Overloaded`], while acts that hold nothing still find room.
+    /// refused as [`StoreError::Overloaded`], while acts that hold nothing still find room. When it did not run, or what it
+    /// did was not stored, `unsaved` is called before any act that was queued later runs.
     ///
     /// # Errors
     /// As [`Store::write`].
     ///
     /// # Cancellation safety
     /// As [`Store::write`].
-    pub fn write_holding<T, E, A>(
+    pub fn write_holding<T, E, A, U>(
         &self,
         bytes: usize,
         act: A,
-    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, A> + 'static
+        unsaved: U,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, A, U> + 'static
     where
+        U: Fn() + Clone + Send + 'static,
         A: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.writer.submit(bytes, act)
+        self.writer.submit(bytes, act, unsaved)
     }
 
     /// Runs `query` on a reader, which sees one consistent state of the database.

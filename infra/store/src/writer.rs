@@ -100,25 +100,37 @@ impl Writer {
         })
     }
 
-    pub(crate) fn submit<T, E, A>(
+    pub(crate) fn submit<T, E, A, U>(
         &self,
         bytes: usize,
         act: A,
-    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, A> + 'static
+        unsaved: U,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, A, U> + 'static
     where
+        U: Fn() + Clone + Send + 'static,
         A: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
+        let not_run = unsaved.clone();
         let job: Job = Box::new(move |tx| {
-            let result = tx.map_err(E::from).and_then(act);
+            let result = match tx {
+                Ok(tx) => act(tx),
+                Err(error) => {
+                    unsaved();
+                    Err(error.into())
+                }
+            };
             let outcome = if result.is_ok() {
                 Outcome::Keep
             } else {
                 Outcome::Undo
             };
             let answer = move |commit: Commit| {
+                if result.is_ok() && commit != Commit::Durable {
+                    unsaved();
+                }
                 let result = result.and_then(|value| match commit {
                     Commit::Durable => Ok(value),
                     Commit::Failed => Err(StoreError::CommitFailed.into()),
@@ -129,7 +141,7 @@ impl Writer {
             };
             (outcome, Box::new(answer))
         });
-        let queued = self.enqueue(Queued { job, bytes });
+        let queued = self.enqueue(Queued { job, bytes }).inspect_err(|_| not_run());
         async move {
             queued?;
             answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))

@@ -1,7 +1,13 @@
 //! The store's promises, on a real database in a temporary folder.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use unhidra_store::{
@@ -105,14 +111,23 @@ async fn acts_that_wait_hold_a_bounded_number_of_bytes() {
         gate.recv().unwrap();
         Ok::<_, StoreError>(())
     });
-    let hold = || store.write_holding(MOST_OF_IT, |_| Ok::<_, StoreError>(()));
+    let unsaved = Arc::new(AtomicUsize::new(0));
+    let hold = || {
+        let unsaved = Arc::clone(&unsaved);
+        let told = move || {
+            unsaved.fetch_add(1, Ordering::Relaxed);
+        };
+        store.write_holding(MOST_OF_IT, |_| Ok::<_, StoreError>(()), told)
+    };
     let (first, second) = (hold(), hold());
+    assert_eq!(unsaved.load(Ordering::Relaxed), 1, "told at once");
     assert!(matches!(second.await, Err(StoreError::Overloaded)));
     let small = store.write(|_| Ok::<_, StoreError>(()));
     open_gate.send(()).unwrap();
     for act in [waiting.await, first.await, small.await, hold().await] {
         act.unwrap();
     }
+    assert_eq!(unsaved.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -11,7 +11,11 @@ use unhidra_store::{
 use unhidra_types::{MsgId, Timestamp};
 use unhidra_wire::frame::{Append, ListVersion, Refusal};
 
-use crate::{Messaging, access::Sender};
+use crate::{
+    Messaging,
+    access::Sender,
+    order::{Key, SendOrder},
+};
 
 /// Why an envelope was not taken. Nothing was consumed.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +31,9 @@ pub enum AppendError {
     /// It could not be stored.
     #[error("store the entry")]
     Store(#[from] StoreError),
+    /// An envelope before it on the same connection was put off, and has not come again.
+    #[error("an earlier one comes first")]
+    OutOfTurn,
 }
 
 impl AppendError {
@@ -40,7 +47,8 @@ impl AppendError {
 
 impl Messaging {
     /// Queues an envelope for its log, in the order of the calls; the future answers with its place once it is durable.
-    /// The same envelope again gets the place of the first.
+    /// The same envelope again gets the place of the first. When one can't be stored, those of the same `order` that come
+    /// after it are refused until it comes again.
     ///
     /// # Errors
     /// [`AppendError`]; the log is as it was.
@@ -51,11 +59,23 @@ impl Messaging {
         &self,
         sender: Sender,
         append: Append,
+        order: &Arc<SendOrder>,
         now: Timestamp,
     ) -> impl Future<Output = Result<Place, AppendError>> + Send + use<> {
-        self.store.write_holding(sealed_bytes(&append), move |tx| {
-            append_in(tx, sender, append, now)
-        })
+        let (key, bytes) = (Key::of(&append), sealed_bytes(&append));
+        let (turns, unsaved) = (Arc::clone(order), Arc::clone(order));
+        let act = move |tx: &mut Tx<'_>| {
+            if !turns.is_turn_of(key, sender.device, tx)? {
+                return Err(AppendError::OutOfTurn);
+            }
+            append_in(tx, sender, append, now).inspect_err(|error| {
+                if matches!(error, AppendError::Store(_)) {
+                    turns.wait_for(key);
+                }
+            })
+        };
+        self.store
+            .write_holding(bytes, act, move || unsaved.wait_for(key))
     }
 }
 

@@ -3,6 +3,7 @@
 //! It never sees plaintext, does not authenticate (see `identity`) and does not open sockets (see `gateway`).
 //!
 //! - [`append`]: idempotent intake of envelopes         - [`conversation`]: opening and listing logs
+//! - [`order`]: what one connection sends stays in order
 //! - [`delivery`]: positions, pages, acknowledgements   - [`relay`]: from commits to the bus
 //! - [`retention`]: bodies that nobody collects           - [`access`]: who asks, and the facts that policy decides on
 //!
@@ -13,6 +14,7 @@ pub mod access;
 pub mod append;
 pub mod conversation;
 pub mod delivery;
+pub mod order;
 pub mod relay;
 pub mod retention;
 

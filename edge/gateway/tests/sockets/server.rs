@@ -196,7 +196,9 @@ impl Server {
 
     /// Appends without a socket.
     pub(crate) async fn append(&self, from: &Phone, append: Append) -> Place {
-        let taken = self.messaging.append(from.sender(), append, self.now());
+        let taken = self
+            .messaging
+            .append(from.sender(), append, &std::sync::Arc::default(), self.now());
         taken.await.unwrap()
     }
 

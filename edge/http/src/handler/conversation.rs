@@ -1,5 +1,7 @@
 //! Conversations and the logs of groups.
 
+use std::sync::Arc;
+
 use axum::{Json, extract::State};
 use serde::Deserialize;
 use unhidra_messaging::{Messaging, access::Sender};
@@ -78,7 +80,9 @@ pub(crate) async fn append(
         body: body.into(),
         capsules: Vec::new(),
     };
-    let place = messaging.append(sender, append, caller.context.now).await?;
+    let place = messaging
+        .append(sender, append, &Arc::default(), caller.context.now)
+        .await?;
     Ok(Json(AppendedEntry {
         seq: place.seq,
         server_time: place.server_time,

@@ -1,5 +1,7 @@
 //! A database with users and devices on it, put there as `identity` does.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use unhidra_messaging::{
     Messaging,
@@ -149,7 +151,7 @@ impl Server {
     }
 
     pub(crate) async fn append(&self, sender: Sender, append: Append) -> Result<Place, AppendError> {
-        self.messaging.append(sender, append, NOW).await
+        self.messaging.append(sender, append, &Arc::default(), NOW).await
     }
 
     /// The chains of everyone in a conversation, as the server holds them.

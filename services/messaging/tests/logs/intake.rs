@@ -1,7 +1,9 @@
 //! What an envelope has to be to get a place, and that it gets one.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
-use unhidra_messaging::append::AppendError;
+use unhidra_messaging::{append::AppendError, order::SendOrder};
 use unhidra_types::{ConversationId, MsgId, Timestamp};
 use unhidra_wire::frame::{Append, Refusal, ServerFrame};
 
@@ -25,7 +27,10 @@ async fn the_same_envelope_again_gets_the_first_place_whatever_else_it_says() {
         ..first.clone()
     };
     for again in [first, bare] {
-        let repeated = server.messaging.append(alice, again, later).await;
+        let repeated = server
+            .messaging
+            .append(alice, again, &Arc::default(), later)
+            .await;
         assert_eq!(repeated.unwrap(), place);
     }
     assert_eq!(server.conversation(chat).await.head, 2);
@@ -51,7 +56,8 @@ async fn an_envelope_is_taken_also_when_nobody_waits_for_the_answer() {
     let server = Server::new().await;
     let (alice, bob, _) = server.two().await;
     let group = server.open_group(alice, &[bob.user]).await;
-    drop(server.messaging.append(alice, plain(group, 1), NOW));
+    let order = Arc::default();
+    drop(server.messaging.append(alice, plain(group, 1), &order, NOW));
     assert_eq!(server.append(alice, plain(group, 2)).await.unwrap().seq, 2);
 }
 
@@ -299,4 +305,32 @@ async fn the_last_accepted_message_is_the_last_one_that_has_a_place() {
     let (last, own_list) = server.messaging.standing(alice).await.unwrap();
     assert_eq!(last, Some(crate::fixture::msg(2)));
     assert!(server.heads(chat).await.contains(&own_list) && own_list.user == alice.user);
+}
+
+#[tokio::test]
+async fn what_follows_an_envelope_that_was_put_off_waits_until_that_comes_again() {
+    let server = Server::new().await;
+    let (alice, bob, _) = server.two().await;
+    let group = server.open_group(alice, &[bob.user]).await;
+    let order = Arc::new(SendOrder::default());
+    let send = |number| server.messaging.append(alice, plain(group, number), &order, NOW);
+    order.put_off(&plain(group, 1));
+    for number in [2, 3, 2] {
+        assert!(matches!(send(number).await, Err(AppendError::OutOfTurn)));
+    }
+    for (number, seq) in [(1, 1), (2, 2), (3, 3)] {
+        assert_eq!(send(number).await.unwrap().seq, seq);
+    }
+}
+
+#[tokio::test]
+async fn another_connection_that_brings_what_was_put_off_ends_the_waiting() {
+    let server = Server::new().await;
+    let (alice, bob, _) = server.two().await;
+    let group = server.open_group(alice, &[bob.user]).await;
+    let order = Arc::new(SendOrder::default());
+    order.put_off(&plain(group, 1));
+    assert_eq!(server.append(alice, plain(group, 1)).await.unwrap().seq, 1);
+    let next = server.messaging.append(alice, plain(group, 2), &order, NOW);
+    assert_eq!(next.await.unwrap().seq, 2);
 }

@@ -1,7 +1,10 @@
 //! Whatever happens, in any order: each device's pages and everything that is stored follow a model that keeps
 //! everything in plain maps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use proptest::{prelude::*, sample::Index};
 use unhidra_messaging::{access::Sender, delivery::Log};
@@ -216,7 +219,10 @@ impl Model {
         } else {
             Ok(self.logs[number].add(append.clone(), from, self.now))
         };
-        let outcome = server.messaging.append(from, append, self.now).await;
+        let outcome = server
+            .messaging
+            .append(from, append, &Arc::default(), self.now)
+            .await;
         match expected {
             Ok(seq) => assert_eq!(outcome.unwrap().seq, seq),
             Err(reason) => assert_eq!(refusal(outcome), reason),
@@ -230,7 +236,7 @@ impl Model {
         let entry = &self.logs[number].entries[place];
         let again = server
             .messaging
-            .append(entry.from, entry.append.clone(), self.now);
+            .append(entry.from, entry.append.clone(), &Arc::default(), self.now);
         let again = again.await.unwrap();
         assert_eq!((again.seq, again.server_time), (place as u64 + 1, entry.at));
     }
@@ -263,7 +269,11 @@ impl Model {
             Some(place) => place as u64 + 1,
             None => self.logs[number].add(owed.clone(), from, self.now),
         };
-        let place = server.messaging.append(from, owed, self.now).await.unwrap();
+        let place = server
+            .messaging
+            .append(from, owed, &Arc::default(), self.now)
+            .await
+            .unwrap();
         assert_eq!(place.seq, expected);
     }
 

@@ -126,7 +126,11 @@ async fn the_hourly_sweep_takes_bodies_of_direct_messages_once_they_are_too_old(
     for number in 1..=2 {
         let append = server.sealed(chat, number, &[bob.device]).await;
         let at = NOW.saturating_add(DAY * u32::from(number));
-        server.messaging.append(alice, append, at).await.unwrap();
+        server
+            .messaging
+            .append(alice, append, &std::sync::Arc::default(), at)
+            .await
+            .unwrap();
     }
     let (clock, hand) = Clock::manual(NOW);
     let tasks = Tasks::new();

@@ -1,0 +1,80 @@
+//! What a connection sends stays in its order, also when the server can't take one envelope and could take the next.
+//!
+//! A client sends without waiting for answers. When an envelope is refused for a while (no room on the disk, too many at
+//! once), those behind it are on their way already; taken, they would stand before it in the log for good. So
+//! everything on the connection is refused in the same way until the first that was refused comes again, or is found
+//! stored. A client sends again from there, as it does for every such refusal.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use unhidra_store::{Snapshot, StoreError};
+use unhidra_types::{ConversationId, DeviceId, MsgId};
+use unhidra_wire::frame::Append;
+
+/// The order of what one connection sends.
+#[derive(Debug, Default)]
+pub struct SendOrder {
+    awaited: Mutex<Option<Key>>,
+}
+
+/// What makes an envelope of one device that envelope and no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    conversation: ConversationId,
+    msg_id: MsgId,
+    dest: Option<DeviceId>,
+    attempt: u8,
+}
+
+impl SendOrder {
+    /// The envelope was refused for a while, before any act. Nothing behind it is taken before it.
+    pub fn put_off(&self, append: &Append) {
+        self.wait_for(Key::of(append));
+    }
+
+    pub(crate) fn wait_for(&self, key: Key) {
+        self.lock().get_or_insert(key);
+    }
+
+    /// Whether it is the turn of `key`, which `device` sends. Ends the waiting when it is.
+    pub(crate) fn is_turn_of(
+        &self,
+        key: Key,
+        device: DeviceId,
+        db: &Snapshot<'_>,
+    ) -> Result<bool, StoreError> {
+        let mut awaited = self.lock();
+        let Some(first) = *awaited else {
+            return Ok(true);
+        };
+        if first != key && !first.is_stored(device, db)? {
+            return Ok(false);
+        }
+        *awaited = None;
+        Ok(true)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Key>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Key {
+    pub(crate) const fn of(append: &Append) -> Self {
+        Self {
+            conversation: append.conversation,
+            msg_id: append.msg_id,
+            dest: append.dest,
+            attempt: append.attempt,
+        }
+    }
+
+    /// Another connection of the device may have brought it.
+    fn is_stored(self, device: DeviceId, db: &Snapshot<'_>) -> Result<bool, StoreError> {
+        let Some(conversation) = db.conversation(self.conversation)? else {
+            return Ok(false);
+        };
+        let place = db.place_of(conversation.log, device, self.msg_id, self.dest, self.attempt)?;
+        Ok(place.is_some())
+    }
+}
