@@ -8,21 +8,21 @@
 //! message; the caller opens the body ([`crate::body::open`]) and checks the content; then one transaction stores the
 //! set, the dedupe row, the content, the erasures and the [`RememberedEk`]; last comes the acknowledgement.
 
+mod message;
+mod stored;
+
 use alloc::{collections::VecDeque, vec::Vec};
 use core::time::Duration;
 
 use rand_core::CryptoRng;
-use unhidra_chain::{
-    ListVersion, VerifiedBundle,
-    codec::Reader,
-    prekey::{KemKind, PrekeyId},
-};
-use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, UserId, limits::MAX_ARCHIVED_SESSIONS};
+use unhidra_chain::{VerifiedBundle, prekey::KemKind};
+use unhidra_types::{ConversationId, Timestamp, limits::MAX_ARCHIVED_SESSIONS};
 
+pub use self::message::{AcceptedHandshake, Content, Opened, Outgoing, Received, RememberedEk, Sealed};
 use crate::{
     body::Capsule,
     envelope::{Address, Envelope, Kind},
-    error::{InitiateError, OpenError, SealError, StoredError},
+    error::{InitiateError, OpenError, SealError},
     handshake::LocalDevice,
     header::{ContentKind, Header},
     introduction::{Introduction, SeenEk},
@@ -48,91 +48,6 @@ pub struct SessionSet {
 struct Archived {
     session: Session,
     since: Timestamp,
-}
-
-/// One envelope as the server delivered it; its statements are checked, not believed.
-#[derive(Clone, Copy, Debug)]
-pub struct Received<'a> {
-    /// The fields around the bytes.
-    pub envelope: Envelope,
-    /// The device that the server names as the sender.
-    pub sender: Address,
-    /// The log that the envelope was read from.
-    pub conversation: ConversationId,
-    /// One ratchet or prekey message.
-    pub bytes: &'a [u8],
-}
-
-/// What was in a message, and everything to store along with it.
-#[derive(Clone, Debug)]
-pub struct Opened {
-    /// The set from now on.
-    pub sessions: SessionSet,
-    /// The plaintext.
-    pub content: Content,
-    /// When the sender sealed the message, or the message that this one repairs, by its own clock.
-    pub sent_at: Timestamp,
-    /// The sender's own list version when it sealed.
-    pub own_list: ListVersion,
-    /// The version of the receiving user's list that the sender used.
-    pub peer_list: ListVersion,
-    /// What a first message leaves to do; `None` for every other.
-    pub accepted: Option<AcceptedHandshake>,
-}
-
-/// The traces of a handshake that succeeded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AcceptedHandshake {
-    /// One-time prekeys to erase.
-    pub erase: Vec<PrekeyId>,
-    /// What to keep so that the first message is not accepted again.
-    pub remember: RememberedEk,
-    /// Which KEM prekey was used, if any: the use of the last resort is shown.
-    pub kem: Option<KemKind>,
-}
-
-/// One row of the table of accepted first messages, kept until `spk` is erased.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RememberedEk {
-    /// The session's ephemeral key.
-    pub ek: EkHash,
-    /// The signed prekey that it was begun with.
-    pub spk: PrekeyId,
-}
-
-/// The plaintext of a ratchet message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// An encoded `Content` for the device itself.
-    Control(Vec<u8>),
-    /// The key of a body object.
-    Capsule(Capsule),
-}
-
-/// What a sealed message says about itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// This device.
-    pub sender: Address,
-    /// The message.
-    pub msg_id: MsgId,
-    /// When it is sealed; a repair repeats the time of the message that it repairs.
-    pub sent_at: Timestamp,
-    /// The version of the own user's chain held.
-    pub own_list: ListVersion,
-    /// The version of the peer's chain used.
-    pub peer_list: ListVersion,
-}
-
-/// A sealed message: store the set and the bytes in one transaction, then send. A retry sends the stored bytes.
-#[derive(Clone, Debug)]
-pub struct Sealed {
-    /// The set from now on.
-    pub sessions: SessionSet,
-    /// What the bytes are.
-    pub kind: Kind,
-    /// One ratchet or prekey message.
-    pub bytes: Vec<u8>,
 }
 
 impl SessionSet {
@@ -483,68 +398,6 @@ impl SessionSet {
     }
 }
 
-/// The stored form.
-impl SessionSet {
-    const VERSION: u8 = 1;
-
-    /// `ver(1)=1 | peer user(16) device(16) | active(1) | session if active | archived(1) | per archived session
-    /// since(8) session`. Holds secrets: for a sealed store.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(2_048);
-        out.push(Self::VERSION);
-        out.extend_from_slice(self.peer.user.as_bytes());
-        out.extend_from_slice(self.peer.device.as_bytes());
-        out.push(u8::from(self.active.is_some()));
-        if let Some(session) = &self.active {
-            session.write(&mut out);
-        }
-        out.push(u8::try_from(self.archived.len()).unwrap_or(u8::MAX));
-        for old in &self.archived {
-            out.extend_from_slice(&old.since.as_millis().to_be_bytes());
-            old.session.write(&mut out);
-        }
-        out
-    }
-
-    /// Reads [`SessionSet::to_bytes`].
-    ///
-    /// # Errors
-    /// [`StoredError`] for another version, a bound exceeded, truncated or extended bytes.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StoredError> {
-        let mut reader = Reader::new(bytes);
-        if reader.u8()? != Self::VERSION {
-            return Err(StoredError::UnknownVersion);
-        }
-        let peer = Address {
-            user: UserId::from_bytes(reader.array()?),
-            device: DeviceId::from_bytes(reader.array()?),
-        };
-        let active = match reader.u8()? {
-            0 => None,
-            1 => Some(Session::read(&mut reader)?),
-            _ => return Err(StoredError::Malformed),
-        };
-        let mut archived = VecDeque::new();
-        for _ in 0..reader.u8()? {
-            let since = Timestamp::from_millis(reader.u64()?);
-            archived.push_back(Archived {
-                since,
-                session: Session::read(&mut reader)?,
-            });
-        }
-        reader.finish()?;
-        if archived.len() > MAX_ARCHIVED_SESSIONS {
-            return Err(StoredError::Malformed);
-        }
-        Ok(Self {
-            peer,
-            active,
-            archived,
-        })
-    }
-}
-
 impl Archived {
     fn is_current(&self, now: Timestamp) -> bool {
         now < self.since.saturating_add(ARCHIVE_LIFETIME)
@@ -592,7 +445,9 @@ fn opened(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use unhidra_chain::ListVersion;
     use unhidra_crypto::x25519::PublicKey;
+    use unhidra_types::{DeviceId, UserId};
 
     /// Invariant 13: a peer that seals a control message for a conversation, which the sending side here cannot.
     #[test]
