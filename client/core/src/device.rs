@@ -3,6 +3,8 @@
 //! The driver's loop: frames in ([`Device::receive`]), needs answered, [`Effects`] out; [`Device::outgoing`] hands out
 //! what is to be sent, as long as it is not answered. After a crash the loop starts over and nothing is lost or doubled.
 
+mod answers;
+mod frames;
 mod linking;
 mod reading;
 mod trust;
@@ -12,8 +14,7 @@ use unhidra_crypto::CryptoRng;
 use unhidra_types::{DeviceId, MsgId, Timestamp, UserId};
 use unhidra_wire::{
     content::Content,
-    frame::{Append, ServerFrame, Welcome},
-    rest,
+    frame::{Append, ServerFrame},
 };
 
 pub use self::{
@@ -22,15 +23,15 @@ pub use self::{
     trust::{Standing, Trust},
 };
 use crate::{
-    effects::{Effects, Need, Notice, OutboxChange},
+    effects::Effects,
     identity::{Identity, NewIdentity},
-    inbox::{Inboxes, Item},
+    inbox::Inboxes,
     outbox::{self, EntryNumber},
     peer::{Peer, StoredChain},
     record::Record as _,
     send::{Plans, SubmitError},
     step::{ChainCache, Step},
-    store::{KeyRange, Order, Store, StoreError, Table},
+    store::{Store, StoreError},
 };
 
 /// One device of one user, on its store.
@@ -175,7 +176,7 @@ impl<S: Store> Device<S> {
         self.me.sign_login(origin, token)
     }
 
-    /// The store, for what its driver keeps there ([`Table::Profile`]).
+    /// The store, for what its driver keeps there ([`Table::Profile`](crate::store::Table::Profile)).
     pub const fn store_mut(&mut self) -> &mut S {
         &mut self.store
     }
@@ -245,7 +246,7 @@ impl<S: Store> Device<S> {
     ) -> Result<Effects, StoreError> {
         self.effects(now, rng, |step, inboxes| {
             for frame in frames {
-                take_frame(step, inboxes, frame)?;
+                frames::take_frame(step, inboxes, frame)?;
             }
             inboxes.acknowledge(step)?;
             step.write_receipts(&mut Plans::default())
@@ -269,107 +270,7 @@ impl<S: Store> Device<S> {
         self.inboxes.clear();
     }
 
-    /// Answers [`Need::Chain`] with `GET /v1/users/{user}/chain?from=from`.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub fn learn_chain(
-        &mut self,
-        user: UserId,
-        from: u32,
-        answer: &rest::ChainRecords,
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Effects, StoreError> {
-        self.effects(now, rng, |step, inboxes| {
-            let is_news = step.learn(user, from, answer)?;
-            inboxes.resume(step, user)?;
-            inboxes.acknowledge(step)?;
-            if is_news { step.advance() } else { Ok(()) }
-        })
-    }
-
-    /// Answers [`Need::Bundles`] with `POST /v1/users/{user}/bundles`.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub fn bundles_taken(
-        &mut self,
-        user: UserId,
-        devices: &[DeviceId],
-        answer: &rest::Bundles,
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Effects, StoreError> {
-        self.effects(now, rng, |step, _| {
-            step.begin_sessions(user, devices, answer)?;
-            step.advance()
-        })
-    }
-
-    /// Answers [`Need::Conversation`] with `POST /v1/conversations`.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub fn conversation_opened(
-        &mut self,
-        peer: UserId,
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Effects, StoreError> {
-        let conversation = direct_conversation(self.me.user, peer);
-        self.effects(now, rng, |step, _| {
-            step.conversation_with(conversation, peer)?.on_server = true;
-            step.advance()
-        })
-    }
-
-    /// Answers [`Need::Stock`] with `GET /v1/devices/{device}/prekeys`.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub fn stock_listed(
-        &mut self,
-        stock: &rest::Stock,
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Effects, StoreError> {
-        self.effects(now, rng, |step, _| step.stock(stock))
-    }
-
-    /// What [`Need::UploadPrekeys`] is about; `None` when it was uploaded already, or the device is not certified.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub fn pending_upload(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Option<rest::UploadPrekeys>, StoreError> {
-        self.step(now, rng, |step, _| {
-            let Some(local) = step.local()? else {
-                return Ok(None);
-            };
-            let upload = crate::prekeys::Upload::load_pending(step.tx)?;
-            Ok(upload.map(|upload| upload.to_rest(local.cert_hash)))
-        })
-        .map(|(upload, _nothing)| upload)
-    }
-
-    /// The server took the pending upload: its answer to `PUT /v1/devices/{device}/prekeys`.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub fn prekeys_uploaded(
-        &mut self,
-        stock: &rest::Stock,
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Effects, StoreError> {
-        self.effects(now, rng, |step, _| step.uploaded(stock.generation))
-    }
-
-    /// Accepts the identity key that [`Notice::IdentityChanged`] was about, after the user has looked at it.
+    /// Accepts the identity key that [`Notice::IdentityChanged`](crate::Notice::IdentityChanged) was about, after the user has looked at it.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -428,77 +329,4 @@ impl<S: Store> Device<S> {
         }
         result
     }
-}
-
-fn take_frame(step: &mut Step<'_>, inboxes: &mut Inboxes, frame: ServerFrame) -> Result<(), StoreError> {
-    match frame {
-        ServerFrame::Welcome(welcome) => welcomed(step, &welcome),
-        ServerFrame::Appended(appended) => step.appended(&appended),
-        ServerFrame::Refused(refused) => step.refused(&refused),
-        ServerFrame::Deliver(deliver) => inboxes.arrive(step, Item::Entry(Box::new(deliver))),
-        ServerFrame::Skip {
-            conversation,
-            from,
-            to,
-        } => inboxes.arrive(
-            step,
-            Item::Nothing {
-                conversation,
-                from,
-                to,
-            },
-        ),
-        ServerFrame::CaughtUp => {
-            step.effects.notices.push(Notice::CaughtUp);
-            // The backlog has been read, so keys that only it could name may go.
-            step.expire_prekeys()
-        }
-        ServerFrame::ListChanged(head) => listed(step, head),
-    }
-}
-
-fn welcomed(step: &mut Step<'_>, welcome: &Welcome) -> Result<(), StoreError> {
-    if let Some(last) = welcome.last_accepted {
-        let known = step.tx.scan(
-            Table::OutboxIndex,
-            &KeyRange::prefix(last.as_bytes()),
-            Order::Ascending,
-            1,
-        )?;
-        if known.is_empty() {
-            roll_forward(step)?;
-        }
-    }
-    listed(step, welcome.own_list)?;
-    if step.stock_is_due(welcome.stock)? {
-        step.effects.needs.insert(Need::Stock);
-    }
-    step.effects.outbox = OutboxChange::Requeued;
-    step.effects.more = true;
-    Ok(())
-}
-
-/// The store was set back: what it would send next may have been sent before, under the same keys.
-fn roll_forward(step: &mut Step<'_>) -> Result<(), StoreError> {
-    let rows = step
-        .tx
-        .scan(Table::Sessions, &KeyRange::all(), Order::Ascending, usize::MAX)?;
-    for row in rows {
-        let sessions = unhidra_pair::SessionSet::from_bytes(&row.value)
-            .map_err(|_| StoreError::Damaged(Table::Sessions))?;
-        let ended = sessions.archive_all(step.now);
-        step.set_sessions(ended);
-    }
-    step.replace_prekeys()?;
-    step.effects.notices.push(Notice::RolledBack);
-    Ok(())
-}
-
-fn listed(step: &mut Step<'_>, head: unhidra_wire::frame::ListVersion) -> Result<(), StoreError> {
-    let held = step.peer(head.user)?.and_then(|peer| peer.head);
-    let concerns_us = held.is_some() || head.user == step.me.user;
-    if concerns_us && held.is_none_or(|held| held.version.0 < head.version) {
-        step.need_chain(head.user)?;
-    }
-    Ok(())
 }
