@@ -1,0 +1,31 @@
+//! Opening an account.
+
+use serde::{Deserialize, Serialize};
+use unhidra_types::{OrgId, UserId, Username};
+
+use super::Hidden;
+
+/// `POST /v1/accounts`: opens an account with an invitation or the set-up token. Answered with [`Enrolment`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenAccount {
+    /// The invitation or set-up token; single use.
+    pub invitation: Hidden,
+    /// The wanted name.
+    pub username: Username,
+    /// 10 to 1,024 bytes.
+    pub password: Hidden,
+}
+
+/// What a password alone is good for: enrolling a device, or proving a device that is enrolled.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Enrolment {
+    /// The account.
+    pub user_id: UserId,
+    /// Its organisation.
+    pub org_id: OrgId,
+    /// Bearer token of scope `enrol`, 10 minutes.
+    pub enrol_token: Hidden,
+    /// Whether the account has a device chain; without one, this device begins it.
+    pub has_chain: bool,
+}

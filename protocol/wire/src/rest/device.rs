@@ -1,0 +1,99 @@
+//! Devices and the prekeys that others begin sessions with.
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+use unhidra_types::{DeviceId, Timestamp};
+
+use crate::base64::{Base64, Base64Array};
+
+/// `GET /v1/devices`: the caller's own devices.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Devices {
+    /// Every device that was ever certified.
+    pub devices: Vec<Device>,
+}
+
+/// One device as the server knows it; whether it is certified says the chain.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Device {
+    /// The device.
+    pub device_id: DeviceId,
+    /// What people call it.
+    pub name: String,
+    /// When the server first saw it.
+    pub created_at: Timestamp,
+    /// When it last authenticated.
+    pub last_seen_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// `PUT /v1/devices/{device}/prekeys`: adds one-time keys, or replaces the whole set under a higher generation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UploadPrekeys {
+    /// Number of the set.
+    pub generation: u64,
+    /// `SHA-256` of the device's newest certificate.
+    pub cert_hash: Base64Array<32>,
+    /// The signed prekey.
+    pub signed: SignedPrekey,
+    /// The last-resort ML-KEM key; absent from a device without `pq`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_resort: Option<SignedPrekey>,
+    /// New one-time X25519 keys, at most 100.
+    pub one_time: Vec<OneTimePrekey>,
+    /// New one-time ML-KEM keys, at most 50.
+    pub one_time_kem: Vec<SignedPrekey>,
+}
+
+/// A prekey signed by its device.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedPrekey {
+    /// Nonzero, unique among the live keys of the device.
+    pub id: u32,
+    /// End of its use.
+    pub not_after: Timestamp,
+    /// 32 bytes (X25519) or 1,184 (ML-KEM-768).
+    pub public: Base64,
+    /// By the device signing key.
+    pub signature: Base64Array<64>,
+}
+
+/// An unsigned one-time X25519 prekey.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OneTimePrekey {
+    /// Nonzero, unique among the live keys of the device.
+    pub id: u32,
+    /// The public key.
+    pub public: Base64Array<32>,
+}
+
+/// What the server holds of a device's prekeys: answer to an upload, and `GET /v1/devices/{device}/prekeys`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stock {
+    /// Number of the set; 0 before the first upload.
+    pub generation: u64,
+    /// Ids of the one-time X25519 keys left.
+    pub one_time: Vec<u32>,
+    /// Ids of the one-time ML-KEM keys left.
+    pub one_time_kem: Vec<u32>,
+}
+
+/// `POST /v1/users/{user}/bundles`: takes one bundle of each named device. Answered with [`Bundles`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TakeBundles {
+    /// At most 32 devices of the user.
+    pub devices: Vec<DeviceId>,
+}
+
+/// Bundles by device; a device without prekeys is left out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Bundles {
+    /// Fixed-layout bundles (1,461 or 200 bytes).
+    pub bundles: BTreeMap<DeviceId, Base64>,
+}
