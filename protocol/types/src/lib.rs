@@ -5,7 +5,9 @@
 //! - [`id`]: newtypes for everything that has a name on the wire   - [`limits`]: every protocol bound
 //! - [`time`]: milliseconds since the Unix epoch                   - [`secret`]: bytes that never print
 //! - [`username`]: the one spelling of a user name               - [`role`]: what an account may do
-#![no_std]
+//!
+//! The feature `schema` describes them as JSON schemas, which needs std.
+#![cfg_attr(not(feature = "schema"), no_std)]
 #![warn(missing_docs)]
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -16,6 +18,8 @@ extern crate std;
 pub mod id;
 pub mod limits;
 pub mod role;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod secret;
 pub mod time;
 pub mod username;

@@ -6,7 +6,9 @@
 //! - [`frame`]: frames of the subprotocol `unhidra.v1`   - [`content`]: what a message says once it is opened
 //! - [`rest`]: JSON bodies under `/v1`                   - [`close`]: WebSocket close codes
 //! - [`base64`]: bytes inside JSON
-#![no_std]
+//!
+//! The feature `schema` describes the bodies as JSON schemas, which needs std.
+#![cfg_attr(not(feature = "schema"), no_std)]
 #![warn(missing_docs)]
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -19,6 +21,8 @@ pub mod close;
 pub mod content;
 pub mod frame;
 pub mod rest;
+#[cfg(feature = "schema")]
+mod schema;
 
 /// Generated from `proto/`. Nothing outside this crate sees these types: they carry no checks.
 mod proto {

@@ -7,6 +7,7 @@ use super::Hidden;
 
 /// `POST /v1/admin/invitations`. Answered with [`Invitation`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Invite {
     /// The role that the invited account gets.
@@ -17,6 +18,7 @@ pub struct Invite {
 
 /// An invitation, shown once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Invitation {
     /// Single use.
     pub token: Hidden,

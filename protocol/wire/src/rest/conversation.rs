@@ -9,6 +9,7 @@ use crate::base64::Base64;
 
 /// `POST /v1/conversations`: opens a conversation, or names the one that exists. Answered with [`Conversation`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields, tag = "kind")]
 pub enum OpenConversation {
     /// Between the caller and one other user.
@@ -25,6 +26,7 @@ pub enum OpenConversation {
 
 /// One log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Conversation {
     /// The log.
     pub conversation_id: ConversationId,
@@ -38,6 +40,7 @@ pub struct Conversation {
 
 /// Kinds of log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ConversationKind {
     /// Two users; one body and a capsule for each device.
@@ -48,6 +51,7 @@ pub enum ConversationKind {
 
 /// `GET /v1/conversations?after=ID`: the caller's conversations, at most 256 a page.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Conversations {
     /// In order of their ids.
     pub conversations: Vec<Conversation>,
@@ -58,6 +62,7 @@ pub struct Conversations {
 
 /// `POST /v1/conversations/{conversation}/entries`: appends to a group's log. Answered with [`AppendedEntry`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AppendEntry {
     /// Chosen by the sender; repeating it is idempotent.
@@ -68,6 +73,7 @@ pub struct AppendEntry {
 
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AppendedEntry {
     /// Its number in the log, from 1, without gaps.
     pub seq: u64,
@@ -78,6 +84,7 @@ pub struct AppendedEntry {
 /// `GET /v1/conversations/{conversation}/entries?after=SEQ&limit=N`: a page of at most 256 entries, which ends early once
 /// it holds 256 KiB of bodies.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Entries {
     /// In order.
     pub entries: Vec<Entry>,
@@ -87,6 +94,7 @@ pub struct Entries {
 
 /// One entry as the log keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Entry {
     /// Its number.
     pub seq: u64,

@@ -9,6 +9,7 @@ use crate::base64::{Base64, Base64Array};
 
 /// `GET /v1/devices`: the caller's own devices.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Devices {
     /// Every device that was ever certified.
     pub devices: Vec<Device>,
@@ -16,6 +17,7 @@ pub struct Devices {
 
 /// One device as the server knows it; whether it is certified says the chain.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Device {
     /// The device.
     pub device_id: DeviceId,
@@ -31,9 +33,11 @@ pub struct Device {
 
 /// `PUT /v1/devices/{device}/prekeys`: adds one-time keys, or replaces the whole set under a higher generation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UploadPrekeys {
     /// Number of the set.
+    #[cfg_attr(feature = "schema", schema(maximum = 9_007_199_254_740_991_u64))]
     pub generation: u64,
     /// `SHA-256` of the device's newest certificate.
     pub cert_hash: Base64Array<32>,
@@ -50,6 +54,7 @@ pub struct UploadPrekeys {
 
 /// A prekey signed by its device.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SignedPrekey {
     /// Nonzero, unique among the live keys of the device.
@@ -64,6 +69,7 @@ pub struct SignedPrekey {
 
 /// An unsigned one-time X25519 prekey.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct OneTimePrekey {
     /// Nonzero, unique among the live keys of the device.
@@ -74,6 +80,7 @@ pub struct OneTimePrekey {
 
 /// What the server holds of a device's prekeys: answer to an upload, and `GET /v1/devices/{device}/prekeys`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Stock {
     /// Number of the set; 0 before the first upload.
     pub generation: u64,
@@ -85,6 +92,7 @@ pub struct Stock {
 
 /// `POST /v1/users/{user}/bundles`: takes one bundle of each named device. Answered with [`Bundles`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TakeBundles {
     /// At most 32 devices of the user.
@@ -93,6 +101,7 @@ pub struct TakeBundles {
 
 /// Bundles by device; a device without prekeys is left out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Bundles {
     /// Fixed-layout bundles (1,461 or 200 bytes).
     pub bundles: BTreeMap<DeviceId, Base64>,

@@ -9,6 +9,7 @@ use super::ChainHead;
 
 /// An error answer, `application/problem+json` (RFC 9457).
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// `urn:unhidra:problem:<code>`.
     #[serde(rename = "type")]
@@ -85,6 +86,8 @@ pub enum ProblemCode {
     TooMany,
     /// The request body is too large.
     TooLarge,
+    /// The request body is no `application/json`.
+    UnsupportedMediaType,
     /// Too many requests; see `Retry-After`.
     RateLimited,
     /// The server can't do this now; see `Retry-After`.
@@ -94,4 +97,29 @@ pub enum ProblemCode {
     /// A code of a later version.
     #[serde(other)]
     Unknown,
+}
+
+impl ProblemCode {
+    /// Every code that a server of this version sends.
+    pub const ALL: &[Self] = &[
+        Self::Malformed,
+        Self::UnsupportedVersion,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::InvitationRefused,
+        Self::UsernameTaken,
+        Self::PasswordUnsuitable,
+        Self::ChainConflict,
+        Self::ChainRefused,
+        Self::PrekeysRefused,
+        Self::Conflict,
+        Self::TooMany,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::RateLimited,
+        Self::Unavailable,
+        Self::Internal,
+    ];
 }

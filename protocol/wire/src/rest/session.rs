@@ -8,6 +8,7 @@ use crate::base64::Base64Array;
 
 /// `POST /v1/sessions`: proves the password. Answered with [`Enrolment`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LogIn {
     /// The account's name.
@@ -18,6 +19,7 @@ pub struct LogIn {
 
 /// `POST /v1/devices/{device}/sessions`, with the enrolment token: proves the device's key. Answered with [`Tokens`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BeginSession {
     /// By the device signing key over the login input whose challenge is SHA-256 of the enrolment token.
@@ -26,6 +28,7 @@ pub struct BeginSession {
 
 /// `POST /v1/sessions/refresh`: answered with [`Tokens`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
     /// The last refresh token.
@@ -36,6 +39,7 @@ pub struct Refresh {
 
 /// A session's tokens.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Tokens {
     /// The session.
     pub session_id: SessionId,
@@ -49,6 +53,7 @@ pub struct Tokens {
 
 /// `GET /v1/me`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Me {
     /// The account.
     pub user_id: UserId,

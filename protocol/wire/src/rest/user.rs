@@ -9,6 +9,7 @@ use crate::base64::{Base64, Base64Array};
 
 /// `GET /v1/users/by-name/{username}` and `GET /v1/users/{user}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct User {
     /// The account.
     pub user_id: UserId,
@@ -18,6 +19,7 @@ pub struct User {
 
 /// `GET /v1/users/{user}/chain?from=SEQ`: signed records from `from` on, at most 256.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ChainRecords {
     /// Records in order.
     pub records: Vec<Base64>,
@@ -27,6 +29,7 @@ pub struct ChainRecords {
 
 /// The last record of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ChainHead {
     /// Sequence number.
     pub version: u32,
@@ -36,6 +39,7 @@ pub struct ChainHead {
 
 /// `POST /v1/users/me/chain`: appends records if the chain still has `expected` of them. Answered with [`ChainHead`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ExtendChain {
     /// How many records the chain has now.
@@ -52,6 +56,7 @@ pub struct ExtendChain {
 
 /// Proof that a device holds the keys that its certificate names.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DeviceProof {
     /// The device.
@@ -64,6 +69,7 @@ pub struct DeviceProof {
 
 /// `GET /v1/users/me/recovery`, with an enrolment or access token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Recovery {
     /// The identity key wrapped by the recovery key, 93 bytes.
     pub wrapped: Base64,
