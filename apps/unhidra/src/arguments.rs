@@ -88,6 +88,8 @@ pub(crate) enum Command {
     /// Show configuration
     #[command(subcommand)]
     Config(Config),
+    /// Print the REST interface as an OpenAPI document
+    Openapi,
 }
 
 #[derive(Args, Clone, Default)]

@@ -7,6 +7,7 @@ pub(crate) mod devices;
 pub(crate) mod doctor;
 pub(crate) mod enrol;
 pub(crate) mod message;
+pub(crate) mod openapi;
 pub(crate) mod opening;
 pub(crate) mod read;
 pub(crate) mod send;

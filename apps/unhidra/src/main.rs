@@ -76,5 +76,6 @@ async fn dispatch(Arguments { global, command }: Arguments, output: Output) -> O
         }
         Command::Doctor(options) => command::doctor::doctor(&options, output),
         Command::Config(Config::Example) => command::config::example(),
+        Command::Openapi => command::openapi::openapi(),
     }
 }

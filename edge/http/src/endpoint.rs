@@ -1,4 +1,7 @@
-//! Every route: method, path, what it does in the words of the policy, and what it does it to.
+//! Every route: method, path, what it does in the words of the policy, what it does it to, and what the OpenAPI document
+//! says of it.
+
+pub(crate) mod documentation;
 
 use axum::{
     handler::Handler,
@@ -6,7 +9,9 @@ use axum::{
 };
 use http::Method;
 use unhidra_policy::Action;
+use unhidra_wire::rest::{self, ProblemCode};
 
+pub use self::documentation::Documentation;
 use crate::{
     App,
     handler::{account, admin, conversation, device, link, public, session, user},
@@ -22,6 +27,8 @@ pub struct Endpoint {
     pub action: Action,
     /// What it does it to.
     pub target: Target,
+    /// What the OpenAPI document says of it.
+    pub documentation: Documentation,
     pub(crate) handler: MethodRouter<App>,
 }
 
@@ -45,110 +52,190 @@ pub enum Target {
 /// The whole interface, in the order of its documentation.
 #[must_use]
 pub fn endpoints() -> Vec<Endpoint> {
-    use {Action as A, Target as T};
+    use {Action as A, ProblemCode as C, Target as T};
     vec![
-        get("/healthz", A::ReadPublic, T::Server, public::alive),
-        get("/readyz", A::ReadPublic, T::Server, public::ready),
-        get("/.well-known/jwks.json", A::ReadPublic, T::Server, public::jwks),
-        post("/v1/accounts", A::OpenAccount, T::Server, account::open),
-        post("/v1/sessions", A::LogIn, T::Server, session::log_in),
-        post("/v1/sessions/refresh", A::Refresh, T::Server, session::refresh),
-        delete("/v1/sessions/{session}", A::EndSession, T::Session, session::end),
+        get("/healthz", A::ReadPublic, T::Server, public::alive).summary("The server is alive"),
+        get("/readyz", A::ReadPublic, T::Server, public::ready).summary("The database takes and answers"),
+        get("/.well-known/jwks.json", A::ReadPublic, T::Server, public::jwks)
+            .summary("The keys that access tokens are verified with (RFC 7517)")
+            .answers::<public::JwkSet>(),
+        get("/v1/openapi.json", A::ReadPublic, T::Server, public::openapi)
+            .summary("This document")
+            .answers::<public::OpenApi>(),
+        post("/v1/accounts", A::OpenAccount, T::Server, account::open)
+            .summary("Open an account with an invitation")
+            .takes::<rest::OpenAccount>()
+            .creates::<rest::Enrolment>()
+            .refuses(&[C::InvitationRefused, C::UsernameTaken, C::PasswordUnsuitable]),
+        post("/v1/sessions", A::LogIn, T::Server, session::log_in)
+            .summary("Prove a password")
+            .takes::<rest::LogIn>()
+            .answers::<rest::Enrolment>()
+            .refuses(&[C::Unauthenticated]),
+        post("/v1/sessions/refresh", A::Refresh, T::Server, session::refresh)
+            .summary("Renew the tokens of a session")
+            .takes::<rest::Refresh>()
+            .answers::<rest::Tokens>()
+            .refuses(&[C::Unauthenticated]),
+        delete("/v1/sessions/{session}", A::EndSession, T::Session, session::end).summary("End a session"),
         post(
             "/v1/devices/{device}/sessions",
             A::BeginSession,
             T::OwnUser,
             session::begin,
-        ),
-        get("/v1/me", A::ReadSelf, T::Server, user::me),
+        )
+        .summary("Prove a device and begin its session")
+        .takes::<rest::BeginSession>()
+        .creates::<rest::Tokens>(),
+        get("/v1/me", A::ReadSelf, T::Server, user::me)
+            .summary("Who this session is")
+            .answers::<rest::Me>()
+            .refuses(&[C::NotFound]),
         get(
             "/v1/users/by-name/{username}",
             A::FindUser,
             T::Server,
             user::by_name,
-        ),
-        get("/v1/users/{user}", A::ReadUser, T::User, user::read),
-        get("/v1/users/{user}/chain", A::ReadChain, T::User, user::chain),
+        )
+        .summary("Find a user by name")
+        .answers::<rest::User>(),
+        get("/v1/users/{user}", A::ReadUser, T::User, user::read)
+            .summary("Name a user")
+            .answers::<rest::User>(),
+        get("/v1/users/{user}/chain", A::ReadChain, T::User, user::chain)
+            .summary("Records of a device chain, in order")
+            .query::<user::From>()
+            .answers::<rest::ChainRecords>(),
         post(
             "/v1/users/me/chain",
             A::ExtendChain,
             T::OwnUser,
             user::extend_chain,
-        ),
+        )
+        .summary("Append to the own device chain")
+        .takes::<rest::ExtendChain>()
+        .answers::<rest::ChainHead>()
+        .refuses(&[C::ChainConflict, C::ChainRefused, C::TooMany]),
         get(
             "/v1/users/me/recovery",
             A::ReadRecovery,
             T::OwnUser,
             user::recovery,
-        ),
+        )
+        .summary("The own wrapped identity key")
+        .answers::<rest::Recovery>()
+        .refuses(&[C::NotFound]),
         post(
             "/v1/users/{user}/bundles",
             A::TakeBundles,
             T::User,
             user::take_bundles,
-        ),
-        get("/v1/devices", A::ListDevices, T::OwnUser, device::list),
+        )
+        .summary("Take one prekey bundle of each named device")
+        .takes::<rest::TakeBundles>()
+        .answers::<rest::Bundles>()
+        .refuses(&[C::PrekeysRefused, C::TooMany]),
+        get("/v1/devices", A::ListDevices, T::OwnUser, device::list)
+            .summary("The own devices")
+            .answers::<rest::Devices>()
+            .refuses(&[C::NotFound]),
         put(
             "/v1/devices/{device}/prekeys",
             A::UploadPrekeys,
             T::Device,
             device::upload_prekeys,
-        ),
+        )
+        .summary("Add or replace prekeys of this device")
+        .takes::<rest::UploadPrekeys>()
+        .answers::<rest::Stock>()
+        .refuses(&[C::PrekeysRefused, C::TooMany]),
         get(
             "/v1/devices/{device}/prekeys",
             A::ReadStock,
             T::Device,
             device::stock,
-        ),
+        )
+        .summary("Which prekeys of this device are left")
+        .answers::<rest::Stock>(),
         post(
             "/v1/links/{device}/to-certifier",
             A::LinkAsNewDevice,
             T::OwnUser,
             link::send_to_certifier,
-        ),
+        )
+        .summary("Say something to the certifying device")
+        .takes::<rest::LinkMessage>()
+        .refuses(&[C::TooMany]),
         get(
             "/v1/links/{device}/to-new-device",
             A::LinkAsNewDevice,
             T::OwnUser,
             link::read_to_new_device,
-        ),
+        )
+        .summary("What the certifying device said")
+        .query::<link::After>()
+        .answers::<rest::LinkMessages>(),
         post(
             "/v1/links/{device}/to-new-device",
             A::LinkAsCertifier,
             T::OwnUser,
             link::send_to_new_device,
-        ),
+        )
+        .summary("Say something to the new device")
+        .takes::<rest::LinkMessage>()
+        .refuses(&[C::TooMany]),
         get(
             "/v1/links/{device}/to-certifier",
             A::LinkAsCertifier,
             T::OwnUser,
             link::read_to_certifier,
-        ),
+        )
+        .summary("What the new device said")
+        .query::<link::After>()
+        .answers::<rest::LinkMessages>(),
         post(
             "/v1/conversations",
             A::OpenConversation,
             T::OwnUser,
             conversation::open,
-        ),
+        )
+        .summary("Open a conversation, or name the one that exists")
+        .takes::<rest::OpenConversation>()
+        .answers::<rest::Conversation>()
+        .refuses(&[C::NotFound, C::TooMany]),
         get(
             "/v1/conversations",
             A::ListConversations,
             T::OwnUser,
             conversation::list,
-        ),
+        )
+        .summary("The own conversations")
+        .query::<conversation::AfterConversation>()
+        .answers::<rest::Conversations>()
+        .refuses(&[C::NotFound]),
         post(
             "/v1/conversations/{conversation}/entries",
             A::AppendEntry,
             T::Conversation,
             conversation::append,
-        ),
+        )
+        .summary("Append to a group's log")
+        .takes::<rest::AppendEntry>()
+        .answers::<rest::AppendedEntry>()
+        .refuses(&[C::RateLimited]),
         get(
             "/v1/conversations/{conversation}/entries",
             A::ReadEntries,
             T::Conversation,
             conversation::entries,
-        ),
-        post("/v1/admin/invitations", A::Invite, T::Server, admin::invite),
+        )
+        .summary("A page of a log")
+        .query::<conversation::EntryPage>()
+        .answers::<rest::Entries>(),
+        post("/v1/admin/invitations", A::Invite, T::Server, admin::invite)
+            .summary("Make an invitation; its token is shown once")
+            .takes::<rest::Invite>()
+            .creates::<rest::Invitation>(),
     ]
 }
 
@@ -158,13 +245,7 @@ fn get<H: Handler<X, App>, X: 'static>(
     target: Target,
     handler: H,
 ) -> Endpoint {
-    Endpoint {
-        method: Method::GET,
-        path,
-        action,
-        target,
-        handler: on(MethodFilter::GET, handler),
-    }
+    route(MethodFilter::GET, Method::GET, path, action, target, handler)
 }
 
 fn post<H: Handler<X, App>, X: 'static>(
@@ -173,13 +254,7 @@ fn post<H: Handler<X, App>, X: 'static>(
     target: Target,
     handler: H,
 ) -> Endpoint {
-    Endpoint {
-        method: Method::POST,
-        path,
-        action,
-        target,
-        handler: on(MethodFilter::POST, handler),
-    }
+    route(MethodFilter::POST, Method::POST, path, action, target, handler)
 }
 
 fn put<H: Handler<X, App>, X: 'static>(
@@ -188,13 +263,7 @@ fn put<H: Handler<X, App>, X: 'static>(
     target: Target,
     handler: H,
 ) -> Endpoint {
-    Endpoint {
-        method: Method::PUT,
-        path,
-        action,
-        target,
-        handler: on(MethodFilter::PUT, handler),
-    }
+    route(MethodFilter::PUT, Method::PUT, path, action, target, handler)
 }
 
 fn delete<H: Handler<X, App>, X: 'static>(
@@ -203,11 +272,30 @@ fn delete<H: Handler<X, App>, X: 'static>(
     target: Target,
     handler: H,
 ) -> Endpoint {
-    Endpoint {
-        method: Method::DELETE,
+    route(
+        MethodFilter::DELETE,
+        Method::DELETE,
         path,
         action,
         target,
-        handler: on(MethodFilter::DELETE, handler),
+        handler,
+    )
+}
+
+fn route<H: Handler<X, App>, X: 'static>(
+    filter: MethodFilter,
+    method: Method,
+    path: &'static str,
+    action: Action,
+    target: Target,
+    handler: H,
+) -> Endpoint {
+    Endpoint {
+        method,
+        path,
+        action,
+        target,
+        documentation: Documentation::default(),
+        handler: on(filter, handler),
     }
 }

@@ -32,7 +32,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             .and_then(|value| value.to_str().ok());
         // A form of a foreign web page can't send this type.
         if !content_type.is_some_and(|value| value.trim_start().starts_with("application/json")) {
-            return Err(Failure::malformed("send a body of the type application/json"));
+            return Err(Failure::unsupported_media_type());
         }
         let bytes = Bytes::from_request(request, state)
             .await

@@ -51,6 +51,13 @@ impl Failure {
         Self::new(ProblemCode::TooLarge, "the request body is too large")
     }
 
+    pub(crate) const fn unsupported_media_type() -> Self {
+        Self::new(
+            ProblemCode::UnsupportedMediaType,
+            "send a body of the type application/json",
+        )
+    }
+
     pub(crate) const fn not_found() -> Self {
         Self::new(ProblemCode::NotFound, "no such thing, or not for you")
     }
@@ -86,25 +93,7 @@ impl Failure {
     }
 
     pub(crate) const fn status(&self) -> StatusCode {
-        match self.code {
-            ProblemCode::Malformed
-            | ProblemCode::PasswordUnsuitable
-            | ProblemCode::ChainRefused
-            | ProblemCode::PrekeysRefused => StatusCode::BAD_REQUEST,
-            ProblemCode::UnsupportedVersion => StatusCode::UPGRADE_REQUIRED,
-            ProblemCode::Unauthenticated => StatusCode::UNAUTHORIZED,
-            ProblemCode::Forbidden | ProblemCode::InvitationRefused => StatusCode::FORBIDDEN,
-            ProblemCode::NotFound => StatusCode::NOT_FOUND,
-            ProblemCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            ProblemCode::UsernameTaken
-            | ProblemCode::ChainConflict
-            | ProblemCode::Conflict
-            | ProblemCode::TooMany => StatusCode::CONFLICT,
-            ProblemCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            ProblemCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            ProblemCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        }
+        status(self.code)
     }
 
     /// The document, with the headers that belong to it.
@@ -126,6 +115,30 @@ impl Failure {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
         response
+    }
+}
+
+/// The HTTP status that goes with a code.
+pub(crate) const fn status(code: ProblemCode) -> StatusCode {
+    match code {
+        ProblemCode::Malformed
+        | ProblemCode::PasswordUnsuitable
+        | ProblemCode::ChainRefused
+        | ProblemCode::PrekeysRefused => StatusCode::BAD_REQUEST,
+        ProblemCode::UnsupportedVersion => StatusCode::UPGRADE_REQUIRED,
+        ProblemCode::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ProblemCode::Forbidden | ProblemCode::InvitationRefused => StatusCode::FORBIDDEN,
+        ProblemCode::NotFound => StatusCode::NOT_FOUND,
+        ProblemCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        ProblemCode::UsernameTaken
+        | ProblemCode::ChainConflict
+        | ProblemCode::Conflict
+        | ProblemCode::TooMany => StatusCode::CONFLICT,
+        ProblemCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ProblemCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ProblemCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ProblemCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`endpoint`]: every route with its action and resource   - [`authorise`]: the one place where a request is decided
 //! - [`failure`]: the one way to say no                        - [`observe`]: time, request id, bounds and the log
 //! - [`extract`]: bodies and path segments, or a problem    - [`listener`]: the accept loop and its drain
+//! - [`openapi`]: all of it as a document for programs
 //!
 //! Invariants: a route without an action can't be written; a bearer token is read from the `Authorization` header alone
 //! and is never logged; every refusal has the same shape.
@@ -18,16 +19,19 @@ mod failure;
 mod handler;
 pub mod listener;
 mod observe;
+pub mod openapi;
 #[cfg(test)]
 mod tests;
 
-use axum::{Router, extract::DefaultBodyLimit, extract::FromRef, middleware};
+use axum::{Extension, Router, extract::DefaultBodyLimit, extract::FromRef, middleware};
 use unhidra_identity::Identity;
 use unhidra_messaging::Messaging;
 use unhidra_runtime::Clock;
 use unhidra_store::Store;
 
-pub use endpoint::{Endpoint, Target, endpoints};
+use handler::public::Document;
+
+pub use endpoint::{Documentation, Endpoint, Target, endpoints};
 
 /// The largest request body: an upload of a full prekey stock has about 100 KiB, an entry of 256 KiB 350 KiB.
 const MAX_BODY_BYTES: usize = 512 * 1024;
@@ -63,6 +67,7 @@ pub fn router(app: App) -> Router {
         .fallback(failure::no_such_path)
         .method_not_allowed_fallback(failure::no_such_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(Extension(Document(openapi::text().into())))
         .layer(middleware::from_fn_with_state(
             app.clock.clone(),
             observe::observe,

@@ -46,7 +46,12 @@ pub(crate) async fn observe(State(clock): State<Clock>, mut request: Request, ne
         let mut response = serve(request, next).await;
         if let Some(failure) = response.extensions_mut().remove::<Failure>() {
             log_failure(&failure);
+            // The router knows which methods a path has (RFC 9110 section 15.5.6).
+            let allow = response.headers_mut().remove(header::ALLOW);
             response = failure.answer(context.request_id);
+            if let Some(allow) = allow {
+                response.headers_mut().insert(header::ALLOW, allow);
+            }
         }
         seal(&mut response, &context);
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

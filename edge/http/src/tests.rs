@@ -9,6 +9,7 @@ mod chain;
 mod device;
 mod link;
 mod login;
+mod openapi;
 mod prekeys;
 mod secrecy;
 mod session;

@@ -11,6 +11,7 @@ use unhidra_wire::{
     frame::Append,
     rest::{AppendEntry, AppendedEntry, Conversation, Conversations, Entries, OpenConversation},
 };
+use utoipa::ToSchema;
 
 use super::{Answer, found};
 use crate::{
@@ -24,14 +25,14 @@ const MAX_ENTRY_BYTES: usize = MAX_FRAME_BYTES - 1_024;
 const PAGE_ENTRIES: u64 = 256;
 
 /// Where a page of the list begins.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AfterConversation {
     after: Option<ConversationId>,
 }
 
 /// Where a page of a log begins, and how long it is.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EntryPage {
     #[serde(default)]

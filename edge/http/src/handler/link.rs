@@ -6,6 +6,7 @@ use serde::Deserialize;
 use unhidra_identity::{Caller, Identity, link::Direction};
 use unhidra_types::DeviceId;
 use unhidra_wire::rest::{LinkMessage, LinkMessages};
+use utoipa::ToSchema;
 
 use super::Answer;
 use crate::{
@@ -14,9 +15,10 @@ use crate::{
 };
 
 /// How many messages the reader has.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct After {
+    /// How many messages of this direction the reader has.
     #[serde(default)]
     after: u32,
 }

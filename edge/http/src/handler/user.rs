@@ -5,6 +5,7 @@ use serde::Deserialize;
 use unhidra_identity::Identity;
 use unhidra_types::{UserId, Username};
 use unhidra_wire::rest::{Bundles, ChainHead, ChainRecords, ExtendChain, Me, Recovery, TakeBundles, User};
+use utoipa::ToSchema;
 
 use super::{Answer, found};
 use crate::{
@@ -13,9 +14,10 @@ use crate::{
 };
 
 /// Where a page of a chain begins.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct From {
+    /// Number of the first record, from 0.
     #[serde(default)]
     from: u32,
 }

@@ -232,6 +232,7 @@ async fn what_is_not_documented_is_a_problem_too() {
         (method.status, method.problem()),
         (StatusCode::METHOD_NOT_ALLOWED, ProblemCode::MethodNotAllowed)
     );
+    assert_eq!(method.headers[header::ALLOW], "GET,HEAD");
     let unknown = json!({"username": "alice", "password": PASSWORD, "extra": 1});
     assert_eq!(
         world.post("/v1/sessions", None, unknown).await.problem(),
@@ -251,7 +252,10 @@ async fn what_is_not_documented_is_a_problem_too() {
     let form = Request::post("/v1/sessions")
         .header(header::CONTENT_TYPE, "text/plain")
         .body(Body::from(login));
-    assert_eq!(world.send(form.unwrap()).await.problem(), ProblemCode::Malformed);
+    assert_eq!(
+        world.send(form.unwrap()).await.problem(),
+        ProblemCode::UnsupportedMediaType
+    );
 }
 
 #[tokio::test]
