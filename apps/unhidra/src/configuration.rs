@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
+use unhidra_http::client_address::{Network, Proxies, ProxyHeader};
 use unhidra_runtime::{
     config::{ConfigFile, Sources},
     telemetry::LogConfig,
@@ -39,6 +40,15 @@ pub(crate) struct ServerConfig {
     /// Address and port. Only loopback addresses are served until there is TLS.
     #[config(default = "127.0.0.1:9000")]
     pub(crate) listen: SocketAddr,
+    /// Whether only a reverse proxy reaches the listener: it speaks TLS to the clients, and `identity.issuer` names its address.
+    #[config(default = false)]
+    pub(crate) behind_proxy: bool,
+    /// Networks whose word on the client's address is taken, if `behind_proxy`.
+    #[config(default = ["127.0.0.0/8", "::1"])]
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// Where they name it: `x-forwarded-for` or `forwarded`. The proxy must set it; the other one is ignored.
+    #[config(default = "x-forwarded-for")]
+    pub(crate) proxy_header: ProxyHeader,
     /// Folder for the database, the keys and the set-up token. Created with mode 0700.
     #[config(default = "data")]
     pub(crate) data: PathBuf,
@@ -55,6 +65,19 @@ pub(crate) struct MessagingConfig {
     /// How long a sealed body of a direct message waits for devices that do not collect it, a duration.
     #[config(default = "30d", deserialize_with = unit::duration)]
     pub(crate) keep_uncollected: Duration,
+}
+
+impl ServerConfig {
+    /// Whose word on the client's address is taken.
+    pub(crate) fn proxies(&self) -> Proxies {
+        Proxies {
+            trusted: match self.behind_proxy {
+                true => self.trusted_proxies.clone(),
+                false => Vec::new(),
+            },
+            header: self.proxy_header,
+        }
+    }
 }
 
 /// Loads the configuration that `options` ask for.

@@ -15,7 +15,7 @@ use rustix::{
 };
 use tokio::net::TcpListener;
 use unhidra_gateway::{registry::Registry, upgrade::Gateway};
-use unhidra_http::App;
+use unhidra_http::{App, listener::Front};
 use unhidra_identity::{Exposure, Foundation, Identity, Setup};
 use unhidra_keys::Keys;
 use unhidra_messaging::{Messaging, relay::relay};
@@ -136,9 +136,13 @@ impl Server {
             clock: clock.clone(),
         };
         let router = unhidra_http::router(app).merge(unhidra_gateway::upgrade::routes(gateway));
+        let front = Front {
+            proxies: server.proxies().into(),
+            ..Front::new(router)
+        };
         let accept_tasks = tasks.clone();
         tasks.spawn(Stage::Listener, "listener", Weight::Critical, async move |stop| {
-            unhidra_http::listener::accept(listener, router, accept_tasks, stop).await
+            unhidra_http::listener::accept(listener, front, accept_tasks, stop).await
         });
         tracing::info!(address = %address, "serving");
         let setup_token = match setup {

@@ -1,16 +1,16 @@
 //! The one place where a request is decided: token to principal, path to resource, policy to yes or no.
 
-use std::{net::SocketAddr, str::FromStr};
+use std::str::FromStr;
 
 use axum::{
-    extract::{ConnectInfo, RawPathParams, Request, State},
+    extract::{RawPathParams, Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, header};
 use unhidra_identity::{Caller, caller::AuthenticateError};
 use unhidra_policy::{Action, Decision, Denial, Principal, Resource, decide};
-use unhidra_runtime::Context;
+use unhidra_runtime::{ClientAddress, Context};
 use unhidra_types::{ConversationId, OrgId, UserId};
 use unhidra_wire::rest::Hidden;
 
@@ -55,8 +55,8 @@ impl Rule {
             .ok_or_else(Failure::no_context)?;
         let network = request
             .extensions()
-            .get::<ConnectInfo<SocketAddr>>()
-            .map(|ConnectInfo(peer)| peer.ip());
+            .get::<ClientAddress>()
+            .map(|client| client.ip());
         let mut caller = Caller {
             principal: Principal::Anonymous,
             context,

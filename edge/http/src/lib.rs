@@ -7,12 +7,14 @@
 //! - [`failure`]: the one way to say no                        - [`observe`]: time, request id, bounds and the log
 //! - [`extract`]: bodies and path segments, or a problem    - [`listener`]: the accept loop and its drain
 //! - [`openapi`]: all of it as a document for programs
+//! - [`client_address`]: who asks, behind proxies or not
 //!
 //! Invariants: a route without an action can't be written; a bearer token is read from the `Authorization` header alone
 //! and is never logged; every refusal has the same shape.
 #![warn(missing_docs)]
 
 mod authorise;
+pub mod client_address;
 mod endpoint;
 mod extract;
 mod failure;

@@ -1,16 +1,27 @@
 //! The accept loop: one task for each connection, and a drain that lets requests finish.
 
-use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
-use axum::{Router, extract::ConnectInfo};
+use axum::Router;
 use hyper::{Request, body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tower::ServiceExt as _;
 use unhidra_runtime::{Stage, Stop, Tasks, Weight};
+
+use crate::client_address::Proxies;
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -19,6 +30,26 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// A pause after `accept` failed, for example because the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// What every connection meets.
+#[derive(Clone)]
+pub struct Front {
+    /// Answers requests; each carries the [`ClientAddress`](crate::client_address::ClientAddress) that it comes from.
+    pub router: Router,
+    /// Whose word is taken for that.
+    pub proxies: Arc<Proxies>,
+}
+
+impl Front {
+    /// A front that no proxy stands before.
+    #[must_use]
+    pub fn new(router: Router) -> Self {
+        Self {
+            router,
+            proxies: Arc::default(),
+        }
+    }
+}
+
 /// Accepts until asked to stop; connections end by themselves in their own stage.
 ///
 /// # Errors
@@ -26,18 +57,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 ///
 /// # Cancellation safety
 /// A connection that was accepted is handed to `tasks` at once.
-pub async fn accept(
-    listener: TcpListener,
-    router: Router,
-    tasks: Tasks,
-    stop: Stop,
-) -> Result<(), Infallible> {
+pub async fn accept(listener: TcpListener, front: Front, tasks: Tasks, stop: Stop) -> Result<(), Infallible> {
     while let Some(accepted) = stop.race(listener.accept()).await {
         match accepted {
             Ok((stream, peer)) => {
-                let router = router.clone();
+                let front = front.clone();
                 tasks.spawn(Stage::Connection, "http", Weight::Ordinary, |stop| {
-                    serve(stream, peer, router, stop)
+                    greet(stream, peer, front, stop)
                 });
             }
             Err(error) => {
@@ -49,12 +75,25 @@ pub async fn accept(
     Ok(())
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, stop: Stop) -> io::Result<()> {
+/// One connection, from the first byte on.
+async fn greet(stream: TcpStream, peer: SocketAddr, front: Front, stop: Stop) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    serve(stream, peer.ip(), front, stop).await;
+    Ok(())
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: IpAddr,
+    front: Front,
+    stop: Stop,
+) {
+    let Front { router, proxies } = front;
     let service = router
         .into_service::<Incoming>()
         .map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
+            let client = proxies.client(peer, request.headers());
+            request.extensions_mut().insert(client);
             request
         });
     let service = TowerToHyperService::new(service);
@@ -75,5 +114,4 @@ async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, stop: Stop) 
     if let Err(error) = served {
         tracing::debug!(error = %error, "connection ended");
     }
-    Ok(())
 }

@@ -6,9 +6,10 @@
 //! - [`config`]: one typed configuration out of defaults, file, environment and flags   - [`mod@unit`]: sizes and durations
 //! - [`context`]: time, randomness and the id of one request                            - [`signal`]: when to stop
 //! - [`tasks`]: every task has a name, an owner and a shutdown                          - [`telemetry`]: the log
-//! - [`workers`]: a bounded pool for computations that would stall the executor
+//! - [`workers`]: a bounded pool for computations that would stall the executor         - [`ClientAddress`]: who asks
 #![warn(missing_docs)]
 
+mod client_address;
 pub mod config;
 pub mod context;
 pub mod signal;
@@ -17,6 +18,7 @@ pub mod telemetry;
 pub mod unit;
 pub mod workers;
 
+pub use client_address::ClientAddress;
 pub use context::{Clock, Context, RequestId};
 pub use tasks::{Stage, Stop, Tasks, Weight};
 pub use unit::ByteSize;

@@ -8,7 +8,7 @@ use tokio::{
 };
 use unhidra_bus::Bus;
 use unhidra_gateway::{registry::Registry, upgrade::Gateway};
-use unhidra_http::App;
+use unhidra_http::{App, listener::Front};
 use unhidra_identity::{Exposure, Foundation, Identity, IdentityConfig, config::PasswordHashing};
 use unhidra_keys::{Keys, KeysConfig};
 use unhidra_messaging::{Messaging, relay::relay};
@@ -101,7 +101,7 @@ impl Server {
             store: store.clone(),
             clock: clock.clone(),
         };
-        let router = unhidra_http::router(app).merge(unhidra_gateway::upgrade::routes(gateway));
+        let front = Front::new(unhidra_http::router(app).merge(unhidra_gateway::upgrade::routes(gateway)));
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(NARROW).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -109,7 +109,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let accept_tasks = tasks.clone();
         tasks.spawn(Stage::Listener, "listener", Weight::Critical, async move |stop| {
-            unhidra_http::listener::accept(listener, router, accept_tasks, stop).await
+            unhidra_http::listener::accept(listener, front, accept_tasks, stop).await
         });
         Self {
             address,
