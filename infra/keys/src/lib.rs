@@ -4,13 +4,16 @@
 //!
 //! - [`Keys`]: the open ring: signs, verifies, seals, rotates   - [`token`]: access tokens and their claims
 //! - [`file`](mod@file): the sealed file and its sealing key    - [`jwks`]: what others verify tokens with
+//! - [`certificate`]: a TLS certificate with its key             - [`local_ca`]: an authority for one server
 //!
 //! Invariants: a token is signed and verified by EdDSA alone, under a key that the JWKS names or named when the token
 //! was signed; a key file is never half written and never readable by others.
 #![warn(missing_docs)]
 
+pub mod certificate;
 pub mod file;
 pub mod jwks;
+pub mod local_ca;
 mod ring;
 pub mod token;
 

@@ -5,6 +5,7 @@
 //! - [`id`]: newtypes for everything that has a name on the wire   - [`limits`]: every protocol bound
 //! - [`time`]: milliseconds since the Unix epoch                   - [`secret`]: bytes that never print
 //! - [`username`]: the one spelling of a user name               - [`role`]: what an account may do
+//! - [`fingerprint`]: what a certificate is compared by
 //!
 //! The feature `schema` describes them as JSON schemas, which needs std.
 #![cfg_attr(not(feature = "schema"), no_std)]
@@ -15,6 +16,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod fingerprint;
 pub mod id;
 pub mod limits;
 pub mod role;
@@ -24,6 +26,7 @@ pub mod secret;
 pub mod time;
 pub mod username;
 
+pub use fingerprint::{Fingerprint, FingerprintError};
 pub use id::{ConversationId, DeviceId, InvitationId, MsgId, OrgId, ParseIdError, SessionId, UserId};
 pub use role::Role;
 pub use secret::Secret;
