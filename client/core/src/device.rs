@@ -8,6 +8,7 @@ mod frames;
 mod linking;
 mod reading;
 mod trust;
+mod verification;
 
 use unhidra_chain::{Chain, DeviceKind, direct::direct_conversation};
 use unhidra_crypto::CryptoRng;

@@ -10,6 +10,7 @@ mod enrol;
 mod error;
 mod link;
 mod messages;
+mod scan;
 mod session;
 mod trust;
 
@@ -29,6 +30,7 @@ pub use self::{
     error::{ClientError, Mismatch, Remedy},
     link::{Certifying, Comparing, NewDevice},
     messages::{Outgoing, WaitFor},
+    scan::Scan,
 };
 use crate::{
     account::{self, Account},

@@ -128,7 +128,7 @@ impl<S: Store> Device<S> {
     }
 }
 
-fn person(user: UserId, peer: &Peer) -> Result<Person, StoreError> {
+pub(super) fn person(user: UserId, peer: &Peer) -> Result<Person, StoreError> {
     let uik = VerifyingKey::from_bytes(&peer.pin).map_err(|_| StoreError::Damaged(Table::Peers))?;
     Ok(Person { user, uik })
 }

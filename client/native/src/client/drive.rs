@@ -366,8 +366,22 @@ impl Client {
     /// # Errors
     /// [`ClientError::TimedOut`] at `deadline`; what ended the connection, without trying again.
     pub async fn sync_until_caught_up(&mut self, deadline: Instant) -> Result<(), ClientError> {
+        self.sync_and_tell(deadline, |_new| {}).await
+    }
+
+    /// [`Client::sync_until_caught_up`], which tells `tell` how many messages are new so far.
+    ///
+    /// # Errors
+    /// Those of [`Client::sync_until_caught_up`].
+    pub async fn sync_and_tell(
+        &mut self,
+        deadline: Instant,
+        mut tell: impl FnMut(u64),
+    ) -> Result<(), ClientError> {
+        let begin = self.device.journal_end()?;
         self.connect().await?;
         loop {
+            tell(self.device.journal_end()?.saturating_sub(begin));
             for event in self.step(deadline).await? {
                 match event {
                     Event::Notice(Notice::CaughtUp) => return Ok(()),

@@ -19,6 +19,12 @@ impl Client {
         Ok(found.map_or(self.account.user_id, |found| found.peer))
     }
 
+    /// The conversation with a user, whether or not it has begun.
+    #[must_use]
+    pub fn conversation_with(&self, peer: UserId) -> ConversationId {
+        unhidra_client::direct_conversation(self.account.user_id, peer)
+    }
+
     /// Looks up whether messages can go to `peer`, as far as the server can be asked. Without a server what is known
     /// decides, and unknown users wait in the outbox.
     ///
