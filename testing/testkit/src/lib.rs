@@ -9,6 +9,7 @@
 //! - [`http`], [`socket`], [`group`]: REST and WebSocket      - [`memory`]: another process's memory
 //! - [`text`]: real text of this machine                      - [`seed`]: randomness that can be replayed
 //! - [`search`]: needles in every spelling                    - [`chaos`]: kills at random moments
+//! - [`terminal`]: a screen and keys
 //! - [`secrets`], [`blind`]: what must stay secret, and is it - [`proxy`]: a way on which things change
 
 pub mod blind;
@@ -25,6 +26,7 @@ pub mod secrets;
 pub mod seed;
 pub mod server;
 pub mod socket;
+pub mod terminal;
 pub mod text;
 mod wait;
 pub mod world;

@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -122,6 +123,17 @@ impl Device {
         }
     }
 
+    /// A command of this profile, to be given arguments.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = self.program.command(&self.home);
+        command.arg("--home").arg(&self.home);
+        if let Protection::Passphrase(file) = &self.protection {
+            command.arg("--passphrase-file").arg(file);
+        }
+        command
+    }
+
     /// Starts a command of this profile.
     ///
     /// # Errors
@@ -131,11 +143,7 @@ impl Device {
         arguments: impl IntoIterator<Item = A>,
         input: &[u8],
     ) -> anyhow::Result<Process> {
-        let mut command = self.program.command(&self.home);
-        command.arg("--home").arg(&self.home);
-        if let Protection::Passphrase(file) = &self.protection {
-            command.arg("--passphrase-file").arg(file);
-        }
+        let mut command = self.command();
         command.args(arguments);
         Process::start(&mut command, input)
     }
