@@ -1,10 +1,18 @@
 //! What can be typed: commands, options and their help. `docs/cli.md` is the contract.
 
+mod client;
+mod screen;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use unhidra_runtime::unit::parse_duration;
 use unhidra_types::{DeviceId, Username};
+
+pub(crate) use self::{
+    client::{Completions, Man, Shell, Verify},
+    screen::command,
+};
 
 /// End-to-end encrypted messaging: server and client in one program.
 #[derive(Parser)]
@@ -69,7 +77,7 @@ pub(crate) enum Command {
     /// List, link and revoke the account's devices
     #[command(subcommand)]
     Devices(Devices),
-    /// Show the digits to compare with a user
+    /// Show what to compare with a user, or record that it matches
     Verify(Verify),
     /// Send a message, or every line of a file
     #[command(
@@ -90,6 +98,10 @@ pub(crate) enum Command {
     Config(Config),
     /// Print the REST interface as an OpenAPI document
     Openapi,
+    /// Print a completion script
+    Completions(Completions),
+    /// Print the manual page
+    Man(Man),
 }
 
 #[derive(Args, Clone, Default)]
@@ -165,6 +177,9 @@ pub(crate) struct Login {
     /// Take the six digits as compared: do not ask
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Show the linking code as text only
+    #[arg(long)]
+    pub(crate) no_qr: bool,
 }
 
 #[derive(Subcommand)]
@@ -187,15 +202,6 @@ pub(crate) enum Devices {
         /// From `devices list`
         device: DeviceId,
     },
-}
-
-#[derive(Args)]
-pub(crate) struct Verify {
-    /// Whose digits
-    pub(crate) user: Username,
-    /// Record that the digits match
-    #[arg(long)]
-    pub(crate) confirm: bool,
 }
 
 #[derive(Args)]

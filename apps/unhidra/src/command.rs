@@ -13,4 +13,5 @@ pub(crate) mod read;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod session;
+pub(crate) mod shell;
 pub(crate) mod verify;

@@ -1,6 +1,8 @@
 //! Exit codes, part of the program's contract (`docs/cli.md`).
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, io, process::ExitCode};
+
+use crate::output::ReaderGone;
 
 /// How a command ended, other than well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,16 @@ pub(crate) struct Failure {
 
 /// What a command returns.
 pub(crate) type Outcome = Result<(), Failure>;
+
+impl Failure {
+    /// Whether nothing went wrong but that nobody reads the output any more.
+    pub(crate) fn is_reader_gone(&self) -> bool {
+        self.error.chain().any(|error| {
+            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            inner.is_some_and(|inner| inner.is::<ReaderGone>())
+        })
+    }
+}
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

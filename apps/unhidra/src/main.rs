@@ -6,11 +6,12 @@ mod configuration;
 mod exit;
 mod failure;
 mod output;
+mod qr;
 mod server;
 
 use std::{alloc::System, process::ExitCode};
 
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 use rustix::fs::Mode;
 use zeroizing_alloc::ZeroAlloc;
 
@@ -28,9 +29,11 @@ static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 fn main() -> ExitCode {
     // Databases, keys and logs that this program creates are its user's alone.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    let arguments = Arguments::parse();
+    let arguments =
+        Arguments::from_arg_matches(&arguments::command().get_matches()).unwrap_or_else(|error| error.exit());
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.is_reader_gone() => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("unhidra: {}", printable(&failure.to_string()));
             failure.exit.into()
@@ -65,9 +68,7 @@ async fn dispatch(Arguments { global, command }: Arguments, output: Output) -> O
         Command::Devices(Devices::Revoke { device }) => {
             command::devices::revoke(&opening()?, device, output).await
         }
-        Command::Verify(options) => {
-            command::verify::verify(&opening()?, options.user, options.confirm, output).await
-        }
+        Command::Verify(options) => command::verify::verify(&opening()?, options, output).await,
         Command::Send(options) => command::send::send(&opening()?, options, output).await,
         Command::Read(options) => command::read::read(&opening()?, &options, output).await,
         Command::Listen => command::read::listen(&opening()?, output).await,
@@ -77,5 +78,7 @@ async fn dispatch(Arguments { global, command }: Arguments, output: Output) -> O
         Command::Doctor(options) => command::doctor::doctor(&options, output),
         Command::Config(Config::Example) => command::config::example(),
         Command::Openapi => command::openapi::openapi(),
+        Command::Completions(options) => command::shell::completions(&options),
+        Command::Man(options) => command::shell::man(&options, output),
     }
 }

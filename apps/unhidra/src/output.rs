@@ -4,6 +4,11 @@ use std::io::{self, Write as _};
 
 use serde::Serialize;
 
+/// Whoever read standard output has seen enough: the program ends quietly.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("nobody reads standard output any more")]
+pub(crate) struct ReaderGone;
+
 /// Where results go: text for people, or one JSON object a line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
@@ -13,14 +18,8 @@ pub(crate) struct Output {
 impl Output {
     /// Prints a result: `value` for scripts, `text` for people.
     pub(crate) fn result(self, value: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
-        let line = if self.json {
-            ascii_controls(&serde_json::to_string(value)?)
-        } else {
-            text()
-        };
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{line}")?;
-        stdout.flush()
+        let line = if self.json { json_line(value)? } else { text() };
+        document(format!("{line}\n").as_bytes())
     }
 
     /// Tells a person how it goes, on standard error.
@@ -28,6 +27,28 @@ impl Output {
         if !self.json {
             eprintln!("{text}");
         }
+    }
+}
+
+/// Prints a document of this program's own, such as a manual page, as it is.
+pub(crate) fn document(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(bytes)
+        .and_then(|()| stdout.flush())
+        .map_err(reader_gone)
+}
+
+/// A value on one line of JSON, without control characters.
+pub(crate) fn json_line(value: &impl Serialize) -> io::Result<String> {
+    Ok(ascii_controls(&serde_json::to_string(value)?))
+}
+
+/// Marks a failure to write to standard output as what it is when its reader has gone, as `head` does.
+pub(crate) fn reader_gone(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, ReaderGone),
+        _ => error,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     arguments::{Login, Register},
     exit::{Exit, Failure, OrExit as _, Outcome},
     output::Output,
+    qr::{self, Wish},
 };
 
 #[derive(Serialize)]
@@ -79,7 +80,7 @@ pub(crate) async fn login(opening: &Opening, options: Login, output: Output) -> 
                 let key = RecoveryKey::parse(&words).or_exit(Exit::Credentials)?;
                 new.recover(&key).await?
             }
-            None => be_linked(*new, options.yes, output).await?,
+            None => be_linked(*new, options.yes, Wish::unless(options.no_qr), output).await?,
         },
     };
     show(&client, output)
@@ -99,7 +100,7 @@ fn wrong_credentials(error: ClientError) -> Failure {
     }
 }
 
-async fn be_linked(new: NewDevice, yes: bool, output: Output) -> Result<Client, Failure> {
+async fn be_linked(new: NewDevice, yes: bool, wish: Wish, output: Output) -> Result<Client, Failure> {
     #[derive(Serialize)]
     struct Code<'a> {
         linking_code: &'a str,
@@ -112,8 +113,9 @@ async fn be_linked(new: NewDevice, yes: bool, output: Output) -> Result<Client, 
         .offer(|code| {
             let text = code.to_text();
             let shown = output.result(&Code { linking_code: &text }, || {
+                let code = qr::shown(&text, wish, output).map_or_else(String::new, |code| code + "\n");
                 format!(
-                    "On a device that is logged in, run\n  unhidra devices link {}\nwithin two minutes.",
+                    "{code}On a device that is logged in, run\n  unhidra devices link {}\nwithin two minutes.",
                     &*text
                 )
             });

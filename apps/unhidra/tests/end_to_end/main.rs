@@ -4,9 +4,11 @@ mod conversation;
 mod first_minute;
 mod refusals;
 mod revocation;
+mod shell;
 mod shutdown;
 mod slow_reader;
 mod terminal;
+mod verification;
 
 use unhidra_testkit::{Program, World};
 
