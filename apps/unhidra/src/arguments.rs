@@ -1,6 +1,7 @@
 //! What can be typed: commands, options and their help. `docs/cli.md` is the contract.
 
 mod client;
+mod moment;
 mod screen;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -10,7 +11,7 @@ use unhidra_runtime::unit::parse_duration;
 use unhidra_types::{DeviceId, Username};
 
 pub(crate) use self::{
-    client::{Completions, Man, Shell, Verify},
+    client::{Completions, Export, ExportFormat, Man, Search, Shell, Verify},
     screen::command,
 };
 
@@ -88,6 +89,10 @@ pub(crate) enum Command {
     Read(Read),
     /// Print messages as they arrive, until interrupted
     Listen,
+    /// Find messages that hold a text
+    Search(Search),
+    /// Write every message to a file or to standard output
+    Export(Export),
     /// Administer the server
     #[command(subcommand)]
     Admin(Admin),

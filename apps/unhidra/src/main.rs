@@ -6,6 +6,7 @@ mod configuration;
 mod exit;
 mod failure;
 mod output;
+mod progress;
 mod qr;
 mod server;
 
@@ -70,6 +71,8 @@ async fn dispatch(Arguments { global, command }: Arguments, output: Output) -> O
         }
         Command::Verify(options) => command::verify::verify(&opening()?, options, output).await,
         Command::Send(options) => command::send::send(&opening()?, options, output).await,
+        Command::Search(options) => command::search::search(&opening()?, options, output).await,
+        Command::Export(options) => command::export::export(&opening()?, options, output).await,
         Command::Read(options) => command::read::read(&opening()?, &options, output).await,
         Command::Listen => command::read::listen(&opening()?, output).await,
         Command::Admin(Admin::Invite { role, expires }) => {

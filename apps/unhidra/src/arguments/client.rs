@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use unhidra_types::Username;
 
+use super::moment::Moment;
+
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -28,6 +30,56 @@ pub(crate) struct Verify {
     /// Show no QR code on the terminal
     #[arg(long)]
     pub(crate) no_qr: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  unhidra search 'meet at' --user bob --since 30d
+  unhidra search invoice --since 2026-01-01 --until 2026-02-01 --context 2
+  unhidra --json search invoice --limit 100")]
+pub(crate) struct Search {
+    /// What to look for; upper and lower case are the same
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) text: String,
+    /// Only the conversation with this user
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<Username>,
+    /// Not before a date, a time, or so long ago: 2026-11-21, 2026-11-21T10:30:00Z, 30d
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<Moment>,
+    /// Only before
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) until: Option<Moment>,
+    /// At most so many messages, the newest
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+    /// Show so many messages before and after each as well
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=20))]
+    pub(crate) context: u8,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  unhidra export --out messages.jsonl
+  unhidra export --user bob --format text | less")]
+pub(crate) struct Export {
+    /// Only the conversation with this user
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<Username>,
+    /// Write to FILE, readable by you only, once everything is there [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// One JSON object a line, or text
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    pub(crate) format: ExportFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    Jsonl,
+    Text,
 }
 
 #[derive(Args)]

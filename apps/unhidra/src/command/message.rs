@@ -1,9 +1,11 @@
 //! A message as people and scripts see it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use unhidra_client::{Message, MessageBody, Progress};
 use unhidra_client_native::{Client, ClientError};
-use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, Username};
+use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, UserId};
 
 use super::read::shown_time;
 use crate::output::printable;
@@ -14,8 +16,8 @@ pub(crate) struct ShownMessage {
     pub(crate) msg_id: MsgId,
     pub(crate) conversation: ConversationId,
     pub(crate) seq: u64,
-    pub(crate) from: Username,
-    pub(crate) to: Username,
+    pub(crate) from: String,
+    pub(crate) to: String,
     pub(crate) from_device: DeviceId,
     pub(crate) sent_at: Timestamp,
     pub(crate) server_time: Timestamp,
@@ -29,14 +31,63 @@ pub(crate) struct ShownMessage {
     pub(crate) missing_before: u64,
 }
 
+/// Names of users, each looked up once. It holds no more than this device knows people.
+pub(crate) struct Names {
+    known: BTreeMap<UserId, String>,
+    if_unknown: IfUnknown,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IfUnknown {
+    Fail,
+    ShowId,
+}
+
+impl Names {
+    /// Whom neither this device nor the server can name is an error.
+    pub(crate) const fn required() -> Self {
+        Self {
+            known: BTreeMap::new(),
+            if_unknown: IfUnknown::Fail,
+        }
+    }
+
+    /// Whom neither this device nor the server can name is shown by the id: what is here can be read without a server.
+    pub(crate) const fn by_id_if_unknown() -> Self {
+        Self {
+            known: BTreeMap::new(),
+            if_unknown: IfUnknown::ShowId,
+        }
+    }
+
+    /// The name of a user.
+    pub(crate) async fn of(&mut self, client: &mut Client, user: UserId) -> Result<String, ClientError> {
+        if let Some(name) = self.known.get(&user) {
+            return Ok(name.clone());
+        }
+        let name = match client.name_of(user).await {
+            Ok(name) => name.to_string(),
+            Err(error @ (ClientError::Store(_) | ClientError::Profile(_))) => return Err(error),
+            Err(_unknown) if self.if_unknown == IfUnknown::ShowId => user.to_string(),
+            Err(error) => return Err(error),
+        };
+        self.known.insert(user, name.clone());
+        Ok(name)
+    }
+}
+
 impl ShownMessage {
     /// Names what a message only identifies.
-    pub(crate) async fn of(client: &mut Client, message: Message) -> Result<Self, ClientError> {
+    pub(crate) async fn of(
+        client: &mut Client,
+        names: &mut Names,
+        message: Message,
+    ) -> Result<Self, ClientError> {
         let own = client.account().user_id;
         let peer = client.peer_of(message.conversation)?;
-        let from = client.name_of(message.sender).await?;
+        let from = names.of(client, message.sender).await?;
         let to = if message.sender == own { peer } else { own };
-        let to = client.name_of(to).await?;
+        let to = names.of(client, to).await?;
         let state = match message.sender == own {
             false => "received",
             true => state(
@@ -68,11 +119,7 @@ impl ShownMessage {
 
     /// The message as a line for a person; further lines of its text are indented.
     pub(crate) fn line(&self) -> String {
-        let text = match &self.text {
-            // Only the line of a message begins at the edge, so that no text can pass for another message.
-            Some(text) => printable(text).replace('\n', "\n    "),
-            None => "(needs a newer version of this program)".to_owned(),
-        };
+        let text = self.indented_text();
         let gap = match self.missing_before {
             0 => String::new(),
             missing => format!("({missing} missing before this) "),
@@ -83,6 +130,17 @@ impl ShownMessage {
             self.from,
             self.to
         )
+    }
+}
+
+impl ShownMessage {
+    /// What it says, harmless. Only the line of a message begins at the edge, so that no text can pass for another
+    /// message.
+    pub(crate) fn indented_text(&self) -> String {
+        match &self.text {
+            Some(text) => printable(text).replace('\n', "\n    "),
+            None => "(needs a newer version of this program)".to_owned(),
+        }
     }
 }
 
@@ -111,8 +169,8 @@ mod tests {
             msg_id: MsgId::from_bytes([1; 16]),
             conversation: ConversationId::from_bytes([2; 16]),
             seq: 1,
-            from: "mallory".parse().unwrap(),
-            to: "alice".parse().unwrap(),
+            from: "mallory".to_owned(),
+            to: "alice".to_owned(),
             from_device: DeviceId::from_bytes([3; 16]),
             sent_at: Timestamp::EPOCH,
             server_time: Timestamp::EPOCH,

@@ -4,33 +4,38 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::time::Instant;
-use unhidra_client::Notice;
+use unhidra_client::{Notice, store::Order};
 use unhidra_client_native::{Client, ClientError, Event};
 use unhidra_types::{Timestamp, UserId};
 
 use super::{
-    message::ShownMessage,
+    message::{Names, ShownMessage},
+    news::News,
     opening::{Opening, user_named},
+    timeline::Timeline,
 };
 use crate::{
     arguments::Read,
     exit::{Failure, Outcome},
     output::Output,
+    progress::Progress,
 };
 
 /// How long catching up may take before what is there is printed.
 const CATCH_UP: Duration = Duration::from_secs(60);
 /// How long receipts may take to leave.
 const SETTLE: Duration = Duration::from_secs(5);
-/// Messages looked up at once.
-const PAGE: usize = 256;
-/// The mark that says how far this profile's messages were printed.
-const MARK: &str = "printed";
 
 /// Catches up, then prints.
 pub(crate) async fn read(opening: &Opening, options: &Read, output: Output) -> Outcome {
     let mut client = opening.client()?;
-    let caught_up = client.sync_until_caught_up(Instant::now() + CATCH_UP).await;
+    let mut progress = Progress::begin();
+    let caught_up = client
+        .sync_and_tell(Instant::now() + CATCH_UP, |new| {
+            progress.show(|| format!("catching up: {new} messages"));
+        })
+        .await;
+    drop(progress);
     let only = match &options.from {
         Some(name) => Some(user_named(&mut client, name).await?),
         None => None,
@@ -53,28 +58,26 @@ async fn print_new(
     limit: Option<usize>,
     output: Output,
 ) -> Outcome {
+    let mut names = Names::required();
     let mut left = limit.unwrap_or(usize::MAX);
-    let mut after = client.mark(MARK)?.unwrap_or(0);
+    let mut news = News::begin(client, only)?;
     while left > 0 {
-        let page = client
-            .device()
-            .journal(after, PAGE.min(left))
-            .map_err(ClientError::from)?;
-        if page.is_empty() {
-            return Ok(());
+        let places = news.next(client, left)?;
+        if places.is_empty() {
+            break;
         }
-        for (number, message) in page {
-            if is_wanted(client, &message, only)? {
-                print(client, message, output).await?;
-                left -= 1;
+        left -= places.len();
+        for place in places {
+            let found = client
+                .device()
+                .messages_after(place.conversation, place.seq.saturating_sub(1), 1);
+            for message in found.map_err(ClientError::from)? {
+                print(client, &mut names, message, output).await?;
             }
-            after = number;
         }
-        if only.is_none() {
-            client.set_mark(MARK, after)?;
-        }
+        news.remember(client)?;
     }
-    Ok(())
+    Ok(news.remember(client)?)
 }
 
 async fn print_all(
@@ -83,43 +86,25 @@ async fn print_all(
     limit: Option<usize>,
     output: Output,
 ) -> Outcome {
+    let mut names = Names::required();
+    let mut timeline = Timeline::begin(client, only, Order::Ascending)?;
     let mut left = limit.unwrap_or(usize::MAX);
-    for conversation in client.device().conversations().map_err(ClientError::from)? {
-        if only.is_some_and(|peer| peer != conversation.peer) {
-            continue;
-        }
-        let mut after = 0;
-        while left > 0 {
-            let page = client
-                .device()
-                .messages_after(conversation.id, after, PAGE.min(left))
-                .map_err(ClientError::from)?;
-            let Some(last) = page.last() else { break };
-            after = last.seq;
-            left -= page.len();
-            for message in page {
-                print(client, message, output).await?;
-            }
-        }
+    while left > 0
+        && let Some(message) = timeline.next(client)?
+    {
+        left -= 1;
+        print(client, &mut names, message, output).await?;
     }
     Ok(())
 }
 
-fn is_wanted(
+async fn print(
     client: &mut Client,
-    message: &unhidra_client::Message,
-    only: Option<UserId>,
-) -> Result<bool, ClientError> {
-    // What was typed on this device is not news here.
-    Ok(message.sender_device != client.device_id()
-        && match only {
-            None => true,
-            Some(peer) => client.peer_of(message.conversation)? == peer,
-        })
-}
-
-async fn print(client: &mut Client, message: unhidra_client::Message, output: Output) -> Outcome {
-    let shown = ShownMessage::of(client, message).await?;
+    names: &mut Names,
+    message: unhidra_client::Message,
+    output: Output,
+) -> Outcome {
+    let shown = ShownMessage::of(client, names, message).await?;
     output
         .result(&shown, || shown.line())
         .context("print a message")?;
@@ -129,8 +114,9 @@ async fn print(client: &mut Client, message: unhidra_client::Message, output: Ou
 /// Prints messages as they come, until interrupted.
 pub(crate) async fn listen(opening: &Opening, output: Output) -> Outcome {
     let mut client = opening.client()?;
-    let after = client.mark(MARK)?.unwrap_or(0);
-    client.listen_from(after);
+    let mut news = News::begin(&mut client, None)?;
+    let mut names = Names::required();
+    client.listen_from(news.after());
     output.progress("Listening; end with Ctrl-C.");
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
@@ -140,20 +126,26 @@ pub(crate) async fn listen(opening: &Opening, output: Output) -> Outcome {
             _ = &mut interrupted => break,
         };
         for event in events {
-            told(&mut client, event, output).await?;
+            told(&mut client, &mut news, &mut names, event, output).await?;
         }
     }
     client.close().await;
     Ok(())
 }
 
-async fn told(client: &mut Client, event: Event, output: Output) -> Result<(), Failure> {
+async fn told(
+    client: &mut Client,
+    news: &mut News,
+    names: &mut Names,
+    event: Event,
+    output: Output,
+) -> Result<(), Failure> {
     match event {
         Event::Message { number, message } => {
-            if is_wanted(client, &message, None)? {
-                print(client, *message, output).await?;
+            if news.is_wanted(client, number, &message)? {
+                print(client, names, *message, output).await?;
             }
-            client.set_mark(MARK, number)?;
+            news.printed(client, number)?;
         }
         Event::Disconnected { reason, retry_in } => {
             output.progress(&format!("{reason}; trying again in {} s", retry_in.as_secs()));

@@ -1,5 +1,6 @@
 //! The program from outside: a real server, real devices, the commands that people type.
 
+mod archive;
 mod conversation;
 mod first_minute;
 mod refusals;

@@ -1,0 +1,231 @@
+//! `export`: every message that this device holds, in order of time, to a file or to standard output.
+//!
+//! A file appears whole or not at all. The last record counts what came before it, so that a part is not taken for the
+//! whole.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, IsTerminal as _, Write},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use unhidra_client::{store::Order, waiting::Waiting};
+use unhidra_client_native::{Client, ClientError};
+use unhidra_runtime::Clock;
+use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, UserId};
+
+use super::{
+    message::{Names, ShownMessage},
+    opening::{Opening, user_named},
+    read::shown_time,
+    timeline::Timeline,
+};
+use crate::{
+    arguments::{Export, ExportFormat},
+    exit::{Exit, Failure, OrExit as _, Outcome},
+    output::{self, Output, printable},
+    progress::Progress,
+};
+
+/// An entry that this device can't open yet.
+#[derive(Serialize)]
+struct ShownWaiting {
+    waiting: bool,
+    conversation: ConversationId,
+    seq: u64,
+    msg_id: MsgId,
+    from: String,
+    from_device: DeviceId,
+    server_time: Timestamp,
+    since: Timestamp,
+    reason: &'static str,
+}
+
+/// The last record.
+#[derive(Clone, Copy, Default, Serialize)]
+struct Count {
+    messages: u64,
+    waiting: u64,
+    /// Own messages that have not reached the server, and are therefore not among the messages.
+    unsent: usize,
+}
+
+/// Writes everything down.
+pub(crate) async fn export(opening: &Opening, options: Export, output: Output) -> Outcome {
+    #[derive(Serialize)]
+    struct Exported<'a> {
+        file: &'a Path,
+        #[serde(flatten)]
+        count: Count,
+    }
+    let mut client = opening.client()?;
+    let only = match &options.user {
+        Some(name) => Some(user_named(&mut client, name).await?),
+        None => None,
+    };
+    let Some(file) = &options.out else {
+        let mut stdout = BufWriter::new(io::stdout().lock());
+        write_all(&mut client, only, options.format, &mut stdout).await?;
+        return Ok(());
+    };
+    let draft = Draft::beside(file).or_exit(Exit::Failed)?;
+    let mut writer = BufWriter::new(draft.file.try_clone().context("write the file")?);
+    let count = write_all(&mut client, only, options.format, &mut writer).await?;
+    drop(writer);
+    draft.publish(file).or_exit(Exit::Failed)?;
+    output
+        .result(&Exported { file, count }, || {
+            format!("{} in {}", count.text(), printable(&file.display().to_string()))
+        })
+        .context("print the result")?;
+    Ok(())
+}
+
+async fn write_all(
+    client: &mut Client,
+    only: Option<UserId>,
+    format: ExportFormat,
+    out: &mut impl Write,
+) -> Result<Count, Failure> {
+    let written = |result: io::Result<()>| result.map_err(output::reader_gone).context("write the export");
+    let mut names = Names::by_id_if_unknown();
+    let mut timeline = Timeline::begin(client, only, Order::Ascending)?;
+    // On one terminal the messages themselves show how it goes.
+    let mut progress = (!io::stdout().is_terminal()).then(Progress::begin);
+    let mut count = Count {
+        unsent: client.device().unsent().map_err(ClientError::from)?,
+        ..Count::default()
+    };
+    while let Some(message) = timeline.next(client)? {
+        let shown = ShownMessage::of(client, &mut names, message).await?;
+        written(write_record(out, format, &shown, || detailed(&shown)))?;
+        count.messages += 1;
+        if let Some(progress) = &mut progress {
+            progress.show(|| format!("{} messages exported", count.messages));
+        }
+    }
+    for waiting in client.device().waiting().map_err(ClientError::from)? {
+        if let Some(only) = only
+            && client.peer_of(waiting.conversation)? != only
+        {
+            continue;
+        }
+        let shown = ShownWaiting::of(client, &mut names, &waiting).await?;
+        written(write_record(out, format, &shown, || shown.line()))?;
+        count.waiting += 1;
+    }
+    written(write_record(out, format, &count, || {
+        format!("-- {}", count.text())
+    }))?;
+    written(out.flush())?;
+    Ok(count)
+}
+
+fn write_record(
+    out: &mut impl Write,
+    format: ExportFormat,
+    record: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> io::Result<()> {
+    match format {
+        ExportFormat::Jsonl => writeln!(out, "{}", output::json_line(record)?),
+        ExportFormat::Text => writeln!(out, "{}", text()),
+    }
+}
+
+/// A line with the place and the device as well.
+fn detailed(message: &ShownMessage) -> String {
+    format!("{}  [{} {}]", message.line(), message.seq, message.from_device)
+}
+
+impl Count {
+    fn text(self) -> String {
+        format!(
+            "{} messages, {} that can't be opened yet, {} not sent yet",
+            self.messages, self.waiting, self.unsent
+        )
+    }
+}
+
+impl ShownWaiting {
+    async fn of(client: &mut Client, names: &mut Names, waiting: &Waiting) -> Result<Self, ClientError> {
+        Ok(Self {
+            waiting: true,
+            conversation: waiting.conversation,
+            seq: waiting.seq,
+            msg_id: waiting.msg_id,
+            from: names.of(client, waiting.sender).await?,
+            from_device: waiting.sender_device,
+            server_time: waiting.server_time,
+            since: waiting.since,
+            reason: waiting.reason.text(),
+        })
+    }
+
+    fn line(&self) -> String {
+        format!(
+            "{}  {}: can't be opened yet ({})  [{} {}]",
+            shown_time(self.server_time),
+            self.from,
+            self.reason,
+            self.seq,
+            self.from_device
+        )
+    }
+}
+
+/// A file that nobody sees under its name until it is whole. Dropped before, it is deleted.
+struct Draft {
+    file: File,
+    path: Option<PathBuf>,
+}
+
+impl Draft {
+    fn beside(target: &Path) -> anyhow::Result<Self> {
+        let name = target.file_name().context("--out has to name a file")?;
+        let random: [u8; 4] = Clock::System.context().random();
+        let draft = format!(".{}.{:08x}", name.to_string_lossy(), u32::from_be_bytes(random));
+        let path = folder_of(target).join(draft);
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("make a file in {}", folder_of(target).display()))?;
+        Ok(Self {
+            file,
+            path: Some(path),
+        })
+    }
+
+    fn publish(mut self, target: &Path) -> anyhow::Result<()> {
+        self.file.sync_all().context("write the file")?;
+        if let Some(path) = &self.path {
+            fs::rename(path, target).with_context(|| format!("replace {}", target.display()))?;
+        }
+        self.path = None;
+        File::open(folder_of(target))
+            .and_then(|folder| folder.sync_all())
+            .with_context(|| format!("write {}", folder_of(target).display()))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path
+            && let Err(error) = fs::remove_file(path)
+        {
+            tracing::debug!(error = %error, "an unfinished export stays");
+        }
+    }
+}
+
+fn folder_of(target: &Path) -> &Path {
+    match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
