@@ -11,7 +11,7 @@ use unhidra_runtime::unit::parse_duration;
 use unhidra_types::{DeviceId, Username};
 
 pub(crate) use self::{
-    client::{Completions, Export, ExportFormat, Man, Search, Shell, Verify},
+    client::{Chat, Completions, Export, ExportFormat, Man, Search, Shell, Verify},
     screen::command,
 };
 
@@ -89,6 +89,8 @@ pub(crate) enum Command {
     Read(Read),
     /// Print messages as they arrive, until interrupted
     Listen,
+    /// Talk to a user, line by line
+    Chat(Chat),
     /// Find messages that hold a text
     Search(Search),
     /// Write every message to a file or to standard output

@@ -1,6 +1,7 @@
 //! Commands: one file each, thin over the server or the client.
 
 pub(crate) mod admin;
+pub(crate) mod chat;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod devices;

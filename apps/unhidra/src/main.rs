@@ -71,6 +71,7 @@ async fn dispatch(Arguments { global, command }: Arguments, output: Output) -> O
         }
         Command::Verify(options) => command::verify::verify(&opening()?, options, output).await,
         Command::Send(options) => command::send::send(&opening()?, options, output).await,
+        Command::Chat(options) => command::chat::chat(&opening()?, options, output).await,
         Command::Search(options) => command::search::search(&opening()?, options, output).await,
         Command::Export(options) => command::export::export(&opening()?, options, output).await,
         Command::Read(options) => command::read::read(&opening()?, &options, output).await,

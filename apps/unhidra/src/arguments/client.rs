@@ -35,6 +35,22 @@ pub(crate) struct Verify {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
+  unhidra chat bob
+  printf 'one\\ntwo\\n' | unhidra chat bob
+
+Without a terminal, each line of standard input is a message, and messages are printed as `read` does; with --json one
+object a line, also for the state of what was sent. Times are UTC. Works without a server: lines wait in the outbox.")]
+pub(crate) struct Chat {
+    /// With whom
+    pub(crate) user: Username,
+    /// Begin with so many earlier messages
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub(crate) history: u16,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
   unhidra search 'meet at' --user bob --since 30d
   unhidra search invoice --since 2026-01-01 --until 2026-02-01 --context 2
   unhidra --json search invoice --limit 100")]

@@ -73,7 +73,7 @@ pub(crate) async fn send(opening: &Opening, options: Send, output: Output) -> Ou
 }
 
 /// Why nothing goes to a user, by the name that was typed.
-fn blocked(error: ClientError, name: &Username) -> Failure {
+pub(super) fn blocked(error: ClientError, name: &Username) -> Failure {
     let text = match error {
         ClientError::NoDevice(_) => {
             format!("{name} has no device yet: it can be reached once {name} has logged in on one")
