@@ -6,6 +6,7 @@
 mod answers;
 mod frames;
 mod linking;
+mod pruning;
 mod reading;
 mod trust;
 mod verification;
@@ -190,7 +191,8 @@ impl<S: Store> Device<S> {
     /// Takes messages for `peer` into the outbox, as many as one transaction is to hold.
     ///
     /// # Errors
-    /// [`SubmitError::Content`] for a message that breaks a bound: none of them is taken then.
+    /// [`SubmitError::Content`] for a message that breaks a bound, [`SubmitError::OtherText`] for a line of a batch
+    /// that was another one before: none of them is taken then.
     pub fn submit(
         &mut self,
         peer: UserId,
@@ -216,6 +218,7 @@ impl<S: Store> Device<S> {
                     MessageKey::Batch { name, line } => step.me.batch_id(conversation, name, *line),
                 };
                 let content = content.encode()?;
+                step.check_line(*key, conversation, msg_id, &content)?;
                 new += usize::from(step.submit(&mut plans, conversation, peer, msg_id, content)?);
                 ids.push(msg_id);
             }

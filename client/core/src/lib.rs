@@ -8,7 +8,7 @@
 //! - [`store`]: where a device keeps its state                 - [`message`]: messages as they are kept and shown
 //! - [`waiting`]: entries that can't be opened yet             - [`security`]: what should not have happened
 //!
-//! Inside: `send` and `accept` (out), `inbox` and `receive` (in), `directory` (whom to believe), `prekeys`, `receipts`;
+//! Inside: `send` and `accept` (out), `inbox` and `receive` (in), `directory` (whom to believe), `prekeys`, `receipts`, `batch`;
 //! `step` is what they all work on, `record` how it lies in the store.
 //!
 //! Invariants: nothing leaves before the store has it; a retry sends the stored bytes; a message is stored once and its
@@ -17,6 +17,7 @@
 #![warn(missing_docs)]
 
 mod accept;
+mod batch;
 mod conversation;
 mod dedupe;
 pub mod device;

@@ -36,6 +36,12 @@ pub enum SubmitError {
     /// The content breaks a bound.
     #[error(transparent)]
     Content(#[from] ContentError),
+    /// The same line of the same batch was another text before.
+    #[error("line {} of the batch was sent before with another text", .line.saturating_add(1))]
+    OtherText {
+        /// Its place, counted from 0.
+        line: u64,
+    },
     /// Messages go to somebody else.
     #[error("a message to oneself has no recipient")]
     ToOneself,

@@ -248,6 +248,8 @@ tables! {
     Numbers = 21, "numbers";
     /// How far each log is processed. By conversation.
     Cursors = 22, "cursors";
+    /// Hashes of own messages that were thrown away. By conversation and seq.
+    Pruned = 40, "pruned";
 }
 
 #[cfg(test)]

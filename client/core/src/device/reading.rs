@@ -126,13 +126,18 @@ impl<S: Store> Device<S> {
     /// See [`StoreError`].
     pub fn journal(&mut self, after: u64, limit: usize) -> Result<Vec<(u64, Message)>, StoreError> {
         self.store.transaction(|tx| {
-            let range = KeyRange::all().after(&after.to_be_bytes());
-            let rows = tx.scan(Table::Journal, &range, Order::Ascending, limit)?;
-            let mut messages = Vec::with_capacity(rows.len());
-            for row in rows {
-                let number = last_number(Table::Journal, &row.key)?;
-                if let Some(stored) = tx.get(Table::Messages, &row.value)? {
-                    messages.push((number, message(&row.value, &stored)?));
+            let (mut after, mut messages) = (after, Vec::new());
+            // Rows may outlive their messages: a page that names none of them is not the end.
+            while messages.len() < limit {
+                let range = KeyRange::all().after(&after.to_be_bytes());
+                let rows = tx.scan(Table::Journal, &range, Order::Ascending, limit - messages.len())?;
+                let Some(last) = rows.last() else { break };
+                after = last_number(Table::Journal, &last.key)?;
+                for row in rows {
+                    let number = last_number(Table::Journal, &row.key)?;
+                    if let Some(stored) = tx.get(Table::Messages, &row.value)? {
+                        messages.push((number, message(&row.value, &stored)?));
+                    }
                 }
             }
             Ok(messages)

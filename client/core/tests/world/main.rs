@@ -6,6 +6,7 @@
     reason = "the world of a test stops where it is wrong"
 )]
 
+mod archive;
 mod claims;
 mod directory;
 mod log;

@@ -140,6 +140,9 @@ impl ClientError {
             Self::ChainRefused => {
                 Remedy::Text("do not trust this server until its administrator explains it")
             }
+            Self::Submit(SubmitError::OtherText { .. }) => {
+                Remedy::Text("feed the lines that it had, or name another batch")
+            }
             Self::Submit(_) => Remedy::Text("shorten the message"),
             Self::Profile(_) | Self::Store(_) => {
                 Remedy::Text("check the profile's folder and the free space")
