@@ -1,6 +1,7 @@
 //! The project's own tools: `cargo xtask <command>`.
 
 mod chaos;
+mod keyring;
 mod layers;
 mod suite;
 
@@ -24,6 +25,8 @@ enum Command {
     Test,
     /// Send real text while server and client are killed at random moments, then search the server for it
     Chaos(chaos::Chaos),
+    /// Run the tests that need a keyring, with one of their own
+    Keyring,
     /// Everything that a release would need: format, lints, layers, documentation, tests
     Ci,
 }
@@ -44,6 +47,7 @@ fn run() -> anyhow::Result<()> {
         Command::Layers => layers::check(&root),
         Command::Test => suite::test(&root),
         Command::Chaos(chaos) => chaos::run(&root, &chaos),
+        Command::Keyring => keyring::run(&root),
         Command::Ci => suite::ci(&root),
     }
 }

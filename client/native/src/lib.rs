@@ -6,6 +6,7 @@
 //! - [`client`]: a logged-in device: send, catch up, listen, link   - [`profile`]: one account's folder
 //! - [`store`]: the device's records, sealed, in one SQLite file    - [`account`]: account, tokens and names in it
 //! - [`rest`]: the server's REST interface                          - [`connection`]: one WebSocket connection
+//! - [`keyring`]: where a store's key can lie
 //! - [`server_url`]: where the server is                            - [`backoff`]: waits between attempts
 #![warn(missing_docs)]
 
@@ -14,6 +15,7 @@ pub mod backoff;
 pub mod client;
 pub mod connection;
 mod edge;
+pub mod keyring;
 pub mod profile;
 pub mod rest;
 pub mod server_url;

@@ -11,7 +11,10 @@ use std::{
     str::FromStr,
 };
 
-use crate::store::{OpenError, PassphraseCost, SqliteStore, Unlock};
+use unhidra_client::store::StoreError;
+
+use crate::account::Account;
+use crate::store::{KeptBy, OpenError, PassphraseCost, SqliteStore, Unlock};
 
 /// The name of a profile: 1 to 32 of `a-z 0-9 _ -`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub enum Protection<'a> {
     KeyFileAt(&'a Path),
     /// By a passphrase.
     Passphrase(&'a str),
+    /// By a key in the keyring of the operating system.
+    Keyring,
 }
 
 /// Why a profile can't be used.
@@ -81,8 +86,8 @@ impl Profile {
             .mode(0o700)
             .create(&folder)
             .map_err(|source| failed(&folder, source))?;
-        let key_file = folder.join(KEY_FILE);
-        let store = SqliteStore::create(&folder.join(STORE_FILE), &protection.unlock(&key_file))?;
+        let (key_file, label) = (folder.join(KEY_FILE), label(name));
+        let store = SqliteStore::create(&folder.join(STORE_FILE), &protection.unlock(&key_file, &label))?;
         let folder = ProfileFolder(folder);
         Ok(Self { folder, store })
     }
@@ -93,10 +98,64 @@ impl Profile {
     /// [`OpenError::NotFound`] when there is none of this name, and what opening can fail with.
     pub fn open(data: &Path, name: &ProfileName, protection: Protection<'_>) -> Result<Self, ProfileError> {
         let folder = folder(data, name);
-        let key_file = folder.join(KEY_FILE);
-        let store = SqliteStore::open(&folder.join(STORE_FILE), &protection.unlock(&key_file))?;
+        let (key_file, label) = (folder.join(KEY_FILE), label(name));
+        let store = SqliteStore::open(&folder.join(STORE_FILE), &protection.unlock(&key_file, &label))?;
         let folder = ProfileFolder(folder);
         Ok(Self { folder, store })
+    }
+
+    /// Where the secret lies that opens a profile; `None` when there is no profile of this name.
+    ///
+    /// # Errors
+    /// What reading the store's header can fail with.
+    pub fn kept_by(data: &Path, name: &ProfileName) -> Result<Option<KeptBy>, ProfileError> {
+        match SqliteStore::kept_by(&folder(data, name).join(STORE_FILE)) {
+            Err(OpenError::NotFound(_)) => Ok(None),
+            kept_by => Ok(Some(kept_by?)),
+        }
+    }
+
+    /// The key file beside the store of a profile, whether or not there is one.
+    #[must_use]
+    pub fn key_file(data: &Path, name: &ProfileName) -> PathBuf {
+        folder(data, name).join(KEY_FILE)
+    }
+
+    /// Lets `to` open the profile from now on, and what opened it before no longer. At every moment one of the two does:
+    /// the new secret is kept before the store names it, and the former one deleted after. A key file that was at another
+    /// place than beside the store may open other stores, and stays.
+    ///
+    /// # Errors
+    /// What opening by `from` and keeping the new secret can fail with; the profile is as it was then.
+    pub fn protect(
+        data: &Path,
+        name: &ProfileName,
+        from: Protection<'_>,
+        to: Protection<'_>,
+    ) -> Result<(), ProfileError> {
+        let Self { mut store, .. } = Self::open(data, name, from)?;
+        let (key_file, label) = (Self::key_file(data, name), label(name));
+        let is_beside = |protection| matches!(protection, Protection::KeyFile);
+        if is_beside(from) && is_beside(to) {
+            return Ok(());
+        }
+        // One that a crash left behind opens nothing, and may have been copied.
+        if is_beside(to) {
+            remove(&key_file)?;
+        }
+        store.protect(&to.unlock(&key_file, &label))?;
+        if is_beside(from) {
+            remove(&key_file)?;
+        }
+        Ok(())
+    }
+
+    /// The account that the profile belongs to; `None` before the first enrolment.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn account(mut self) -> Result<Option<Account>, StoreError> {
+        Account::load(&mut self.store)
     }
 
     /// The names of the profiles under `data`, sorted.
@@ -155,8 +214,9 @@ impl ProfileFolder {
 }
 
 impl<'a> Protection<'a> {
-    const fn unlock(self, key_file: &'a Path) -> Unlock<'a> {
+    const fn unlock(self, key_file: &'a Path, label: &'a str) -> Unlock<'a> {
         match self {
+            Self::Keyring => Unlock::Keyring { label },
             Self::KeyFile => Unlock::KeyFile(key_file),
             Self::KeyFileAt(key_file) => Unlock::KeyFile(key_file),
             Self::Passphrase(passphrase) => Unlock::Passphrase {
@@ -190,6 +250,18 @@ fn folder(data: &Path, ProfileName(name): &ProfileName) -> PathBuf {
     data.join("profiles").join(name)
 }
 
+/// What people see in their keyring.
+fn label(ProfileName(name): &ProfileName) -> String {
+    format!("Unhidra profile {name}")
+}
+
+fn remove(file: &Path) -> Result<(), ProfileError> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(file, error)),
+        _ => Ok(()),
+    }
+}
+
 fn failed(path: &Path, source: io::Error) -> ProfileError {
     ProfileError::Folder {
         path: path.to_owned(),
@@ -220,6 +292,33 @@ mod tests {
         let folder = folder(data.path(), &name("work"));
         let mode = fs::metadata(folder).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_new_protection_opens_and_the_former_one_does_not() {
+        let data = tempfile::tempdir().unwrap();
+        let name = name("a");
+        Profile::create(data.path(), &name, Protection::KeyFile).unwrap();
+        let key_file = Profile::key_file(data.path(), &name);
+        let former = fs::read(&key_file).unwrap();
+        let elsewhere = data.path().join("elsewhere.key");
+        let steps = [
+            Protection::KeyFile,
+            Protection::Passphrase("a"),
+            Protection::KeyFileAt(&elsewhere),
+            Protection::Passphrase("b"),
+            Protection::KeyFile,
+        ];
+        for step in steps.windows(2) {
+            Profile::protect(data.path(), &name, step[0], step[1]).unwrap();
+            assert!(Profile::open(data.path(), &name, step[1]).is_ok());
+            assert!(Profile::open(data.path(), &name, step[0]).is_err());
+        }
+        assert!(elsewhere.exists());
+        let now = fs::read(&key_file).unwrap();
+        assert_ne!(now, former);
+        fs::write(&key_file, former).unwrap();
+        assert!(Profile::open(data.path(), &name, Protection::KeyFile).is_err());
     }
 
     #[test]

@@ -19,9 +19,11 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
 use unhidra_client::store::{KeyRange, Order, Row, Store, StoreError, Table, Transaction};
 
+use crate::keyring::KeyringError;
+
 use self::{lock::Header, seal::StoreKey};
 pub use self::{
-    lock::{PassphraseCost, Unlock},
+    lock::{KeptBy, PassphraseCost, Unlock},
     seal::SEALING_BYTES,
 };
 
@@ -78,6 +80,9 @@ pub enum OpenError {
         /// What went wrong.
         source: io::Error,
     },
+    /// The keyring does not give the key.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
     /// The file can't be created.
     #[error("file {}", .path.display())]
     File {
@@ -100,6 +105,11 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError::Exists`] when there is a file, and what creating can fail with.
     pub fn create(path: &Path, unlock: &Unlock<'_>) -> Result<Self, OpenError> {
+        if path.exists() {
+            return Err(OpenError::Exists(path.to_owned()));
+        }
+        // First: a keyring that refuses must not leave a file that is no store yet.
+        let (header, key) = Header::make(unlock)?;
         let created = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -116,7 +126,6 @@ impl SqliteStore {
             }
         }
         let mut connection = connect(path)?;
-        let (header, key) = Header::make(unlock)?;
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(
             "CREATE TABLE header (lock INTEGER NOT NULL, salt BLOB NOT NULL, memory_kib INTEGER NOT NULL,
@@ -156,6 +165,23 @@ impl SqliteStore {
         Ok(Self { connection, key })
     }
 
+    /// Where the secret lies that opens the store at `path`.
+    ///
+    /// # Errors
+    /// [`OpenError::NotFound`], [`OpenError::Foreign`], and what reading can fail with.
+    pub fn kept_by(path: &Path) -> Result<KeptBy, OpenError> {
+        if !path.exists() {
+            return Err(OpenError::NotFound(path.to_owned()));
+        }
+        let foreign = || OpenError::Foreign(path.to_owned());
+        let header = connect(path).and_then(|connection| Header::select(&connection));
+        let header = header.map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => foreign(),
+            _ => error.into(),
+        })?;
+        header.map(|header| header.kept_by()).ok_or_else(foreign)
+    }
+
     /// Lets `unlock` open the store from now on, and what opened it before no longer. The records stay as they are.
     ///
     /// # Errors
@@ -165,9 +191,15 @@ impl SqliteStore {
         let tx = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let former = Header::select(&tx)?;
         tx.execute("DELETE FROM header", ())?;
         header.insert(&tx)?;
-        Ok(tx.commit()?)
+        tx.commit()?;
+        // Only now: a crash before leaves the former key where it opens the store.
+        if let Some(former) = former {
+            former.forget();
+        }
+        Ok(())
     }
 }
 
@@ -338,6 +370,19 @@ mod tests {
         assert!(matches!(
             by_key_file,
             Err(OpenError::OtherProtection("passphrase"))
+        ));
+    }
+
+    #[test]
+    fn where_the_secret_lies_is_known_without_it() {
+        let file = File::new();
+        assert_eq!(SqliteStore::kept_by(&file.path()).unwrap(), KeptBy::KeyFile);
+        file.open().protect(&File::passphrase("correct horse")).unwrap();
+        assert_eq!(SqliteStore::kept_by(&file.path()).unwrap(), KeptBy::Passphrase);
+        std::fs::write(file.key(), [b'x'; 4096]).unwrap();
+        assert!(matches!(
+            SqliteStore::kept_by(&file.key()),
+            Err(OpenError::Foreign(_))
         ));
     }
 

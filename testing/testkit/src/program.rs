@@ -1,6 +1,7 @@
 //! The binary under test.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -12,6 +13,7 @@ const INHERITED: [&str; 3] = ["PATH", "TMPDIR", "LD_LIBRARY_PATH"];
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Program {
@@ -20,7 +22,15 @@ impl Program {
     pub fn at(path: impl AsRef<Path>) -> Self {
         Self {
             path: path.as_ref().to_owned(),
+            environment: Vec::new(),
         }
+    }
+
+    /// The same binary, whose runs find `name` set in their environment.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: OsString) -> Self {
+        self.environment.push((name, value));
+        self
     }
 
     /// Where the binary lies.
@@ -39,6 +49,9 @@ impl Program {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
+        }
+        for (name, value) in &self.environment {
+            command.env(name, value);
         }
         command
     }

@@ -2,10 +2,10 @@
 //!
 //! `wrapped_key = AEAD(key, nonce, aad lock(1) | memory_kib(4) | passes(4), store key)` with
 //! `key | nonce = HKDF(salt, secret, L("UNH1/store/lock"), 44)`; the secret is Argon2id of the passphrase under the
-//! same salt, or the 32 bytes of the key file.
+//! same salt, or the 32 bytes of the key file, or the 32 bytes that the keyring keeps for that salt.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
@@ -16,6 +16,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use unhidra_chain::label;
 use unhidra_types::Secret;
 use zeroize::Zeroize as _;
+
+use crate::keyring::{self, KeyringError};
 
 use super::{
     OpenError,
@@ -34,6 +36,23 @@ pub enum Unlock<'a> {
     },
     /// A file of 32 random bytes that only its owner reads. It is made with the store.
     KeyFile(&'a Path),
+    /// 32 random bytes in the keyring of the operating system. They are made with the store.
+    Keyring {
+        /// What people see in the keyring.
+        label: &'a str,
+    },
+}
+
+/// Where the secret that opens a store lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeptBy {
+    /// In a file.
+    KeyFile,
+    /// In the keyring of the operating system.
+    Keyring,
+    /// In its owner's head.
+    Passphrase,
 }
 
 /// What one try at a passphrase costs.
@@ -66,6 +85,7 @@ pub(super) struct Header {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lock {
     KeyFile,
+    Keyring,
     Passphrase(PassphraseCost),
 }
 
@@ -84,6 +104,11 @@ impl Header {
                 (Lock::Passphrase(cost), stretch(passphrase, &salt, cost))
             }
             Unlock::KeyFile(path) => (Lock::KeyFile, read_or_make(path)?),
+            Unlock::Keyring { label } => {
+                let secret = Secret::new(random()?);
+                keyring::keep(&salt, label, &secret)?;
+                (Lock::Keyring, secret)
+            }
         };
         let (aead, nonce) = derive(&secret, &salt, label!("UNH1/store/lock"));
         #[expect(
@@ -107,10 +132,13 @@ impl Header {
                 (stretch(passphrase, &self.salt, cost), OpenError::WrongPassphrase)
             }
             (Lock::KeyFile, Unlock::KeyFile(path)) => (read(path)?, OpenError::WrongKeyFile),
-            (Lock::Passphrase(_), Unlock::KeyFile(_)) => {
-                return Err(OpenError::OtherProtection("passphrase"));
+            (Lock::Keyring, Unlock::Keyring { .. }) => {
+                let secret = keyring::look_up(&self.salt)?;
+                (secret, OpenError::Keyring(KeyringError::Damaged))
             }
-            (Lock::KeyFile, Unlock::Passphrase { .. }) => return Err(OpenError::OtherProtection("key file")),
+            (Lock::Passphrase(_), _) => return Err(OpenError::OtherProtection("passphrase")),
+            (Lock::KeyFile, _) => return Err(OpenError::OtherProtection("key file")),
+            (Lock::Keyring, _) => return Err(OpenError::OtherProtection("key in the keyring")),
         };
         let (aead, nonce) = derive(&secret, &self.salt, label!("UNH1/store/lock"));
         match aead.open(&nonce, &self.lock.aad(), &self.wrapped_key) {
@@ -120,6 +148,25 @@ impl Header {
                 opened.map_err(|_wrong_length| refusal)
             }
             Err(_forged) => Err(refusal),
+        }
+    }
+
+    /// Where the secret lies.
+    pub(super) const fn kept_by(&self) -> KeptBy {
+        match self.lock {
+            Lock::KeyFile => KeptBy::KeyFile,
+            Lock::Keyring => KeptBy::Keyring,
+            Lock::Passphrase(_) => KeptBy::Passphrase,
+        }
+    }
+
+    /// Deletes the secret from the keyring, if it lies there and opens nothing any more.
+    pub(super) fn forget(&self) {
+        if self.lock == Lock::Keyring
+            && let Err(error) = keyring::forget(&self.salt)
+        {
+            // It opens nothing: leaving it costs one entry in a list.
+            tracing::debug!(error = %error, "a key that opens nothing stays in the keyring");
         }
     }
 
@@ -158,6 +205,7 @@ impl Lock {
     const fn numbers(self) -> (u8, u32, u32) {
         match self {
             Self::KeyFile => (1, 0, 0),
+            Self::Keyring => (3, 0, 0),
             Self::Passphrase(cost) => (2, cost.memory_kib, cost.passes),
         }
     }
@@ -165,6 +213,7 @@ impl Lock {
     fn from_numbers(lock: u8, memory_kib: u32, passes: u32) -> Option<Self> {
         match lock {
             1 => Some(Self::KeyFile),
+            3 => Some(Self::Keyring),
             // Out of these bounds Argon2 refuses or never ends: the row was not written by us.
             2 if (64..=4 * 1024 * 1024).contains(&memory_kib) && (1..=64).contains(&passes) => {
                 Some(Self::Passphrase(PassphraseCost { memory_kib, passes }))
@@ -214,12 +263,20 @@ fn read_or_make(path: &Path) -> Result<Secret<32>, OpenError> {
             let written = file.write_all(&key).and_then(|()| file.sync_all());
             let secret = Secret::new(key);
             key.zeroize();
-            written.map_err(|source| unreadable(path, source))?;
+            // A store must not name a key whose folder has not got it after a crash.
+            written
+                .and_then(|()| sync_folder(path))
+                .map_err(|source| unreadable(path, source))?;
             Ok(secret)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(path),
         Err(source) => Err(unreadable(path, source)),
     }
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn read(path: &Path) -> Result<Secret<32>, OpenError> {
