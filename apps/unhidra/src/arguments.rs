@@ -11,7 +11,10 @@ use unhidra_runtime::unit::parse_duration;
 use unhidra_types::{DeviceId, Username};
 
 pub(crate) use self::{
-    client::{Chat, Completions, Export, ExportFormat, Man, Search, Shell, Verify},
+    client::{
+        Chat, Completions, Export, ExportFormat, Keep, Key, KeyPlace, Man, MoveKey, Search, Shell,
+        Verify,
+    },
     screen::command,
 };
 
@@ -70,6 +73,9 @@ pub(crate) enum Command {
     )]
     Register(Register),
     /// Log this profile in; a new device is then linked
+    #[command(
+        after_help = "Examples:\n  unhidra login --server http://127.0.0.1:9000 --username alice   on a new device\n  unhidra login                                                   again, after a logout"
+    )]
     Login(Login),
     /// End this session; the keys stay
     Logout,
@@ -95,6 +101,9 @@ pub(crate) enum Command {
     Search(Search),
     /// Write every message to a file or to standard output
     Export(Export),
+    /// Show or move the key that opens this profile
+    #[command(subcommand)]
+    Key(Key),
     /// Administer the server
     #[command(subcommand)]
     Admin(Admin),
@@ -162,16 +171,18 @@ pub(crate) struct Register {
     /// What people call this device [default: the host's name]
     #[arg(long, value_name = "NAME")]
     pub(crate) device_name: Option<String>,
+    #[command(flatten)]
+    pub(crate) keep: Keep,
 }
 
 #[derive(Args)]
 pub(crate) struct Login {
-    /// The server's address
+    /// The server's address [default: the profile's]
     #[arg(long, value_name = "URL")]
-    pub(crate) server: String,
-    /// The account's name
+    pub(crate) server: Option<String>,
+    /// The account's name [default: the profile's]
     #[arg(long, value_name = "NAME")]
-    pub(crate) username: Username,
+    pub(crate) username: Option<Username>,
     /// The password is the first line of FILE [default: ask]
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
@@ -187,6 +198,8 @@ pub(crate) struct Login {
     /// Show the linking code as text only
     #[arg(long)]
     pub(crate) no_qr: bool,
+    #[command(flatten)]
+    pub(crate) keep: Keep,
 }
 
 #[derive(Subcommand)]

@@ -8,6 +8,7 @@ pub(crate) mod devices;
 pub(crate) mod doctor;
 pub(crate) mod enrol;
 pub(crate) mod export;
+pub(crate) mod key;
 pub(crate) mod message;
 pub(crate) mod openapi;
 pub(crate) mod news;

@@ -6,6 +6,7 @@ use unhidra_client_native::{
     connection::{ConnectError, Disconnect},
     profile::ProfileError,
     rest::RestError,
+    store::OpenError,
 };
 use unhidra_wire::{close::Close, rest::ProblemCode};
 
@@ -15,6 +16,16 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let exit = exit_of(&error);
         let remedy = match error.remedy() {
+            _ if matches!(
+                error,
+                ClientError::Profile(ProfileError::Open(OpenError::Keyring(_)))
+            ) =>
+            {
+                Some(
+                    "run it in the desktop session that the keyring belongs to; `unhidra key move --to file` there makes \
+                 the profile open without one",
+                )
+            }
             // These say themselves what is wrong and what to do.
             _ if matches!(
                 error,

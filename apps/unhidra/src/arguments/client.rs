@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use unhidra_types::Username;
 
 use super::moment::Moment;
@@ -96,6 +96,53 @@ pub(crate) struct Export {
 pub(crate) enum ExportFormat {
     Jsonl,
     Text,
+}
+
+/// Where the key of a new profile goes; unless it is said, into the keyring if there is one and it is open.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Keep {
+    /// Keep the key of a new profile in the keyring of the desktop session, or fail [default: if there is one]
+    #[arg(long, conflicts_with_all = ["no_keyring", "key_file", "passphrase_file"])]
+    pub(crate) keyring: bool,
+    /// Keep the key of a new profile in a file, also where there is a keyring
+    #[arg(long)]
+    pub(crate) no_keyring: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Key {
+    /// Show where the key lies
+    #[command(after_help = "Example:\n  unhidra key show")]
+    Show,
+    /// Make a new key at another place, and delete the former one
+    Move(MoveKey),
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  unhidra key move --to keyring
+  unhidra key move --to passphrase
+  unhidra --passphrase-file FILE key move --to file
+
+Nothing of the store is written anew. Cut off at any moment, the former or the new key opens it.")]
+pub(crate) struct MoveKey {
+    /// Where it is to lie
+    #[arg(long, value_enum)]
+    pub(crate) to: KeyPlace,
+    /// The new passphrase is the first line of FILE [default: ask]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyPlace {
+    /// The keyring of the desktop session
+    Keyring,
+    /// The file beside the store
+    File,
+    /// Nowhere: a passphrase opens the store
+    Passphrase,
 }
 
 #[derive(Args)]

@@ -14,7 +14,10 @@ use unhidra_types::{DeviceId, UserId};
 use unhidra_wire::rest::{Hidden, LogIn, OpenAccount, ProblemCode};
 use zeroize::Zeroizing;
 
-use super::opening::{Opening, first_line, whole_file};
+use super::{
+    key::told_after_making,
+    opening::{Made, Opening, first_line, whole_file},
+};
 use crate::{
     arguments::{Login, Register},
     exit::{Exit, Failure, OrExit as _, Outcome},
@@ -56,21 +59,31 @@ pub(crate) async fn register(opening: &Opening, options: Register, output: Outpu
             "the profile is in use by an account: name a new one with --profile",
         ));
     }
-    let founding = Client::register(opening.profile()?, server, account, name, Settings::default()).await?;
+    let (profile, made) = opening.profile(options.keep)?;
+    let founding = Client::register(profile, server, account, name, Settings::default()).await?;
     let client = found(founding, Words::First, output).await?;
-    show(&client, output)
+    show(&client, output)?;
+    tell_place(opening, made, output)
 }
 
 /// Logs this profile in; a device that no chain names is linked or recovered.
 pub(crate) async fn login(opening: &Opening, options: Login, output: Output) -> Outcome {
+    let account = opening.account()?;
+    let unnamed = || usage("the profile has no account yet: name --server URL and --username NAME");
+    let server: ServerUrl = match (&options.server, &account) {
+        (Some(server), _) => server.parse().or_exit(Exit::Usage)?,
+        (None, Some(account)) => account.server().map_err(ClientError::from)?,
+        (None, None) => return Err(unnamed()),
+    };
+    let username = options.username.or(account.map(|account| account.username));
     let password = password(options.password_file.as_deref(), Repeat::No)?;
     let log_in = LogIn {
-        username: options.username,
+        username: username.ok_or_else(unnamed)?,
         password: Hidden::new(password.to_string()),
     };
-    let server: ServerUrl = options.server.parse().or_exit(Exit::Usage)?;
     let name = device_name(options.device_name);
-    let logged_in = Client::log_in(opening.profile()?, server, log_in, name, Settings::default()).await;
+    let (profile, made) = opening.profile(options.keep)?;
+    let logged_in = Client::log_in(profile, server, log_in, name, Settings::default()).await;
     let client = match logged_in.map_err(wrong_credentials)? {
         LoggedIn::Ready(client) => *client,
         LoggedIn::Founding(founding) => found(*founding, Words::Again, output).await?,
@@ -83,7 +96,16 @@ pub(crate) async fn login(opening: &Opening, options: Login, output: Output) -> 
             None => be_linked(*new, options.yes, Wish::unless(options.no_qr), output).await?,
         },
     };
-    show(&client, output)
+    show(&client, output)?;
+    tell_place(opening, made, output)
+}
+
+/// Says of a new profile where its key lies: what protects it is its owner's to know.
+fn tell_place(opening: &Opening, made: Made, output: Output) -> Outcome {
+    if made == Made::Now {
+        output.progress(&told_after_making(opening)?);
+    }
+    Ok(())
 }
 
 /// The server does not say what is wrong with a name and a password.
@@ -214,13 +236,18 @@ fn password(file: Option<&Path>, repeat: Repeat) -> Result<Zeroizing<String>, Fa
     Ok(password)
 }
 
-/// Asks a question on the terminal; anything but yes is no.
+/// Asks a question about digits on the terminal.
 pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(usage(
             "there is no terminal to ask on: add --yes once the digits were compared",
         ));
     }
+    asked(question)
+}
+
+/// The answer that is typed; anything but yes is no.
+pub(super) fn asked(question: &str) -> Result<bool, Failure> {
     eprint!("{question} [y/N] ");
     let mut answer = String::new();
     std::io::stdin()

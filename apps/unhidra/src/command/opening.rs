@@ -5,15 +5,17 @@ use std::{env, fs, path::PathBuf};
 use anyhow::Context as _;
 use unhidra_client_native::{
     Client, ClientError, Settings,
+    account::Account,
+    keyring,
     profile::{Profile, ProfileError, ProfileName, Protection},
-    store::OpenError,
+    store::{KeptBy, OpenError},
 };
 use unhidra_types::{UserId, Username};
 use unhidra_wire::rest::ProblemCode;
 use zeroize::Zeroizing;
 
 use crate::{
-    arguments::Global,
+    arguments::{Global, Keep},
     exit::{Exit, Failure, OrExit as _},
 };
 
@@ -24,9 +26,17 @@ pub(crate) struct Opening {
     key: Key,
 }
 
+/// Whether a profile was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    Before,
+    Now,
+}
+
 enum Key {
-    /// The file beside the store, or the one that was named.
-    File(Option<PathBuf>),
+    /// In the keyring, or in the file beside the store: the store says which.
+    Unnamed,
+    File(PathBuf),
     Passphrase(Zeroizing<String>),
 }
 
@@ -36,7 +46,7 @@ impl Opening {
         let name = global.profile.parse().or_exit(Exit::Usage)?;
         let key = match &global.passphrase_file {
             Some(file) => Key::Passphrase(first_line(file).or_exit(Exit::Store)?),
-            None => Key::File(global.key_file.clone()),
+            None => global.key_file.clone().map_or(Key::Unnamed, Key::File),
         };
         Ok(Self {
             home: home(global)?,
@@ -50,7 +60,7 @@ impl Opening {
         Ok(Self {
             home,
             name: name.parse().or_exit(Exit::Usage)?,
-            key: Key::File(None),
+            key: Key::Unnamed,
         })
     }
 
@@ -70,21 +80,59 @@ impl Opening {
         Ok(Client::open(profile, Settings::default())?)
     }
 
-    /// The profile for an enrolment: the one that is there, or a new one.
-    pub(crate) fn profile(&self) -> Result<Profile, Failure> {
-        match Profile::create(&self.home, &self.name, self.protection()) {
-            Err(ProfileError::Open(OpenError::Exists(_))) => {
-                Ok(Profile::open(&self.home, &self.name, self.protection())?)
-            }
-            profile => Ok(profile?),
+    /// The account that the profile belongs to, if there is one.
+    pub(crate) fn account(&self) -> Result<Option<Account>, Failure> {
+        match Profile::open(&self.home, &self.name, self.protection()) {
+            Err(ProfileError::Open(OpenError::NotFound(_))) => Ok(None),
+            profile => Ok(profile?.account().map_err(ClientError::from)?),
         }
+    }
+
+    /// The profile for an enrolment: the one that is there, or a new one whose key is kept as `keep` says.
+    pub(crate) fn profile(&self, keep: Keep) -> Result<(Profile, Made), Failure> {
+        if self.kept_by()?.is_some() {
+            let profile = Profile::open(&self.home, &self.name, self.protection())?;
+            return Ok((profile, Made::Before));
+        }
+        let is_unnamed = matches!(self.key, Key::Unnamed);
+        if keep.keyring || (is_unnamed && !keep.no_keyring && keyring::is_ready()) {
+            match Profile::create(&self.home, &self.name, Protection::Keyring) {
+                // It was ready a moment ago, and nobody insisted on it.
+                Err(ProfileError::Open(OpenError::Keyring(_))) if !keep.keyring => {}
+                profile => return Ok((profile?, Made::Now)),
+            }
+        }
+        let profile = Profile::create(&self.home, &self.name, self.protection())?;
+        Ok((profile, Made::Now))
+    }
+
+    /// Where the key of the profile lies; `None` when there is no profile.
+    pub(crate) fn kept_by(&self) -> Result<Option<KeptBy>, Failure> {
+        Ok(Profile::kept_by(&self.home, &self.name)?)
+    }
+
+    /// The file that the key lies in, if it lies in one.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        match &self.key {
+            Key::File(file) => file.clone(),
+            Key::Unnamed | Key::Passphrase(_) => Profile::key_file(&self.home, &self.name),
+        }
+    }
+
+    /// Lets `to` open the profile from now on.
+    pub(crate) fn protect(&self, to: Protection<'_>) -> Result<(), Failure> {
+        Ok(Profile::protect(&self.home, &self.name, self.protection(), to)?)
     }
 
     fn protection(&self) -> Protection<'_> {
         match &self.key {
-            Key::File(None) => Protection::KeyFile,
-            Key::File(Some(file)) => Protection::KeyFileAt(file),
+            Key::File(file) => Protection::KeyFileAt(file),
             Key::Passphrase(passphrase) => Protection::Passphrase(passphrase),
+            Key::Unnamed => match Profile::kept_by(&self.home, &self.name) {
+                Ok(Some(KeptBy::Keyring)) => Protection::Keyring,
+                // What is wrong with the store is told when it is opened.
+                _ => Protection::KeyFile,
+            },
         }
     }
 }
@@ -95,6 +143,14 @@ pub(crate) async fn user_named(client: &mut Client, name: &Username) -> Result<U
         Err(ClientError::Rest(error)) if error.code() == Some(ProblemCode::NotFound) => Err(Failure {
             exit: Exit::NotFound,
             error: anyhow::anyhow!("there is no user {name}: check the name"),
+        }),
+        // Whom a message is for has to be known before it can be sealed, so there is nothing to queue.
+        Err(ClientError::Rest(error)) if error.is_transient() => Err(Failure {
+            exit: Exit::Unreachable,
+            error: anyhow::Error::from(error).context(format!(
+                "this device has not met {name} yet, and the server can't be asked who that is: nothing was queued, \
+                 try again later"
+            )),
         }),
         user => Ok(user?),
     }

@@ -4,6 +4,7 @@ mod archive;
 mod chat;
 mod conversation;
 mod first_minute;
+mod keys;
 mod refusals;
 mod revocation;
 mod shell;

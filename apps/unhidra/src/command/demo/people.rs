@@ -20,6 +20,7 @@ use unhidra_wire::{
 
 use super::table::Row;
 use crate::{
+    arguments::Keep,
     command::opening::{Opening, first_line},
     exit::{Exit, Failure, OrExit as _},
     output::Output,
@@ -36,6 +37,11 @@ const SCRIPT: [(Who, &str); 5] = [
 ];
 /// How long any one step may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The demo leaves nothing in the keyring of whoever looks at it.
+const IN_A_FILE: Keep = Keep {
+    keyring: false,
+    no_keyring: true,
+};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Who {
@@ -165,7 +171,7 @@ async fn register(
         username: username(name)?,
         password: Hidden::new(password.to_owned()),
     };
-    let profile = Opening::in_home(folder.to_owned(), name)?.profile()?;
+    let profile = Opening::in_home(folder.to_owned(), name)?.profile(IN_A_FILE)?.0;
     // Nobody needs the recovery key of an account that is for looking at.
     let founding = Client::register(
         profile,
@@ -183,7 +189,9 @@ async fn link_phone(alice: &mut Client, folder: &Path, url: &str, password: &str
         username: username("alice")?,
         password: Hidden::new(password.to_owned()),
     };
-    let profile = Opening::in_home(folder.to_owned(), "alice-phone")?.profile()?;
+    let profile = Opening::in_home(folder.to_owned(), "alice-phone")?
+        .profile(IN_A_FILE)?
+        .0;
     let logged_in = Client::log_in(
         profile,
         server(url)?,
