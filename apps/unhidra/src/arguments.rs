@@ -12,7 +12,7 @@ use unhidra_types::{DeviceId, Username};
 
 pub(crate) use self::{
     client::{
-        Chat, Completions, Export, ExportFormat, Keep, Key, KeyPlace, Man, MoveKey, Search, Shell,
+        Chat, Completions, Export, ExportFormat, Keep, Key, KeyPlace, Man, MoveKey, Prune, Search, Shell,
         Verify,
     },
     screen::command,
@@ -101,6 +101,8 @@ pub(crate) enum Command {
     Search(Search),
     /// Write every message to a file or to standard output
     Export(Export),
+    /// Delete old messages from this device
+    Prune(Prune),
     /// Show or move the key that opens this profile
     #[command(subcommand)]
     Key(Key),
@@ -229,7 +231,7 @@ pub(crate) struct Send {
     /// To whom
     pub(crate) user: Username,
     /// The text [default: all of standard input as one message]
-    #[arg(conflicts_with_all = ["lines", "batch"])]
+    #[arg(conflicts_with_all = ["lines", "batch"], allow_hyphen_values = true)]
     pub(crate) text: Option<String>,
     /// Send each line of standard input as a message
     #[arg(long)]

@@ -13,6 +13,7 @@ pub(crate) mod message;
 pub(crate) mod openapi;
 pub(crate) mod news;
 pub(crate) mod opening;
+pub(crate) mod prune;
 pub(crate) mod read;
 pub(crate) mod search;
 pub(crate) mod send;

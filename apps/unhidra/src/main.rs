@@ -74,6 +74,7 @@ async fn dispatch(Arguments { global, command }: Arguments, output: Output) -> O
         Command::Chat(options) => command::chat::chat(&opening()?, options, output).await,
         Command::Search(options) => command::search::search(&opening()?, options, output).await,
         Command::Export(options) => command::export::export(&opening()?, options, output).await,
+        Command::Prune(options) => command::prune::prune(&opening()?, options, output).await,
         Command::Key(options) => command::key::key(&opening()?, &options, output),
         Command::Read(options) => command::read::read(&opening()?, &options, output).await,
         Command::Listen => command::read::listen(&opening()?, output).await,

@@ -148,6 +148,25 @@ pub(crate) enum KeyPlace {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
+  unhidra prune --before 365d
+  unhidra prune --before 2026-01-01 --user bob --yes
+
+Only this device forgets. The store does not shrink: the room is used again. What a batch sent stays known.")]
+pub(crate) struct Prune {
+    /// Messages that the server took before a date, a time, or so long ago
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) before: Moment,
+    /// Only the conversation with this user
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<Username>,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
   unhidra completions bash > ~/.local/share/bash-completion/completions/unhidra
   unhidra completions zsh > ~/.zfunc/_unhidra
   unhidra completions fish > ~/.config/fish/completions/unhidra.fish")]

@@ -2,13 +2,17 @@
 
 use std::{
     io::{self, BufRead as _, Read as _},
+    thread,
     time::Duration,
 };
 
 use anyhow::Context as _;
 use serde::Serialize;
-use tokio::{sync::mpsc, time::Instant};
-use unhidra_client::{MessageKey, Progress};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use unhidra_client::{MessageKey, Progress as Reached};
 use unhidra_client_native::{
     Client, ClientError, Event,
     client::{Outgoing, WaitFor},
@@ -23,6 +27,7 @@ use crate::{
     arguments::{Reach, Send},
     exit::{Exit, Failure, Outcome},
     output::Output,
+    progress::Progress,
 };
 
 /// Lines sealed in one transaction.
@@ -31,8 +36,8 @@ const CHUNK: usize = 64;
 const READ_AHEAD: usize = 256;
 /// Messages that may be unanswered before more are read: far below what the outbox holds.
 const MAX_OUTSTANDING: usize = 1_024;
-/// How often progress is shown.
-const SHOW_EVERY: Duration = Duration::from_secs(1);
+/// How often the wait looks up.
+const TURN: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 struct Sent {
@@ -53,7 +58,7 @@ struct SentLines {
 struct Patience {
     limit: Duration,
     last_progress: Instant,
-    last_shown: Instant,
+    progress: Progress,
 }
 
 /// Sends a message, or the lines of standard input.
@@ -101,35 +106,90 @@ async fn send_one(mut client: Client, peer: UserId, to: String, options: Send, o
     };
     let outgoing = client.send(peer, vec![(MessageKey::Random, text)])?;
     let mut patience = Patience::new(options.timeout);
-    patience.drain(&mut client, 0, output).await?;
-    let progress = reach(&mut client, &outgoing, options.wait, options.timeout).await?;
-    for (msg_id, progress) in outgoing.ids.iter().zip(progress) {
+    let reached = match patience.drain(&mut client, 0, 1).await {
+        Ok(()) => reach(&mut client, &outgoing, options.wait, options.timeout).await,
+        Err(failure) => Err(failure),
+    };
+    drop(patience);
+    for msg_id in outgoing.ids {
+        let known = client.device().progress(outgoing.conversation, msg_id);
         let sent = Sent {
-            msg_id: *msg_id,
+            msg_id,
             to: to.clone(),
-            state: state(progress),
+            // It was taken into the outbox, whatever the store says now.
+            state: known.map_or("queued", |known| state(known.progress)),
         };
         output
             .result(&sent, || format!("{} to {}", sent.state, sent.to))
             .context("print the result")?;
     }
+    reached.map_err(still_queued)?;
     client.close().await;
     Ok(())
 }
 
+/// A store that fails after it has taken a message: trying again by hand would send it twice.
+fn still_queued(failure: Failure) -> Failure {
+    match failure.exit {
+        Exit::Store => Failure {
+            exit: Exit::Store,
+            error: anyhow::anyhow!(
+                "{failure}; the message is queued all the same, and sent by the next command that connects: do not \
+                 send it again"
+            ),
+        },
+        _ => failure,
+    }
+}
+
+/// Counts of lines that the outbox has taken.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    lines: usize,
+    new: usize,
+}
+
 async fn send_lines(mut client: Client, peer: UserId, to: String, options: &Send, output: Output) -> Outcome {
+    let mut taken = Taken::default();
+    let sent = feed_lines(&mut client, peer, options, &mut taken).await;
+    let state = match &sent {
+        Ok(()) if options.wait == Reach::Delivered => "delivered",
+        Ok(()) => "sent",
+        Err(failure) if matches!(failure.exit, Exit::Unreachable | Exit::TimedOut) => "queued",
+        Err(_) => return sent,
+    };
+    let Taken { lines, new } = taken;
+    let result = SentLines {
+        to,
+        lines,
+        new,
+        state,
+    };
+    output
+        .result(&result, || {
+            format!("{lines} lines {state} to {}, {new} of them new", result.to)
+        })
+        .context("print the result")?;
+    sent?;
+    client.close().await;
+    Ok(())
+}
+
+/// Reads, submits and sends, a chunk at a time.
+async fn feed_lines(client: &mut Client, peer: UserId, options: &Send, taken: &mut Taken) -> Outcome {
     let (lines, mut input) = mpsc::channel(READ_AHEAD);
-    let reader = tokio::task::spawn_blocking(move || read_lines(&lines));
+    let (tell_end, ended) = oneshot::channel();
+    // A thread of its own: one that still waits for input does not keep the program from ending.
+    thread::spawn(move || drop(tell_end.send(read_lines(&lines))));
     let mut patience = Patience::new(options.timeout);
     let mut batches: Vec<Outgoing> = Vec::new();
-    let (mut count, mut new) = (0_usize, 0_usize);
     let mut chunk = Vec::with_capacity(CHUNK);
     loop {
         chunk.clear();
         if input.recv_many(&mut chunk, CHUNK).await == 0 {
             break;
         }
-        let texts = chunk.drain(..).zip(count..).map(|(text, line)| {
+        let texts = chunk.drain(..).zip(taken.lines..).map(|(text, line)| {
             let key = match &options.batch {
                 Some(name) => MessageKey::Batch {
                     name,
@@ -140,38 +200,20 @@ async fn send_lines(mut client: Client, peer: UserId, to: String, options: &Send
             (key, text)
         });
         let outgoing = client.send(peer, texts.collect())?;
-        count += outgoing.ids.len();
-        new += outgoing.new;
+        taken.lines += outgoing.ids.len();
+        taken.new += outgoing.new;
         if options.wait == Reach::Delivered {
             batches.push(outgoing);
         }
-        patience.drain(&mut client, MAX_OUTSTANDING, output).await?;
+        patience.drain(client, MAX_OUTSTANDING, taken.lines).await?;
     }
     // A line that can't be sent ends the reading; what came before it is sent.
-    let ended = reader.await.context("read standard input")?;
-    patience.drain(&mut client, 0, output).await?;
+    let ended = ended.await.context("read standard input")?;
+    patience.drain(client, 0, taken.lines).await?;
     for outgoing in &batches {
-        reach(&mut client, outgoing, Reach::Delivered, options.timeout).await?;
+        reach(client, outgoing, Reach::Delivered, options.timeout).await?;
     }
-    ended?;
-    let state = if options.wait == Reach::Delivered {
-        "delivered"
-    } else {
-        "sent"
-    };
-    let sent = SentLines {
-        to,
-        lines: count,
-        new,
-        state,
-    };
-    output
-        .result(&sent, || {
-            format!("{} of {} lines {} to {}", sent.lines, count, sent.state, sent.to)
-        })
-        .context("print the result")?;
-    client.close().await;
-    Ok(())
+    ended
 }
 
 async fn reach(
@@ -179,7 +221,7 @@ async fn reach(
     outgoing: &Outgoing,
     wait: Reach,
     timeout: Duration,
-) -> Result<Vec<Progress>, Failure> {
+) -> Result<Vec<Reached>, Failure> {
     let wait = match wait {
         Reach::Sent => WaitFor::Sent,
         Reach::Delivered => WaitFor::Delivered,
@@ -193,7 +235,7 @@ async fn reach(
         )
         .await?;
     match progress.iter().find_map(|progress| match progress {
-        Progress::Failed(reason) => Some(reason),
+        Reached::Failed(reason) => Some(reason),
         _ => None,
     }) {
         Some(reason) => Err(Failure {
@@ -269,17 +311,17 @@ impl Patience {
         Self {
             limit,
             last_progress: Instant::now(),
-            last_shown: Instant::now(),
+            progress: Progress::begin(),
         }
     }
 
-    /// Drives the client until at most `most` of its messages are unanswered.
-    async fn drain(&mut self, client: &mut Client, most: usize, output: Output) -> Outcome {
+    /// Drives the client until at most `most` of the `taken` messages are unanswered.
+    async fn drain(&mut self, client: &mut Client, most: usize, taken: usize) -> Outcome {
         self.last_progress = Instant::now();
         let mut before = client.outstanding();
         let mut unreachable = None;
         while client.outstanding() > most {
-            for event in client.step(Instant::now() + SHOW_EVERY).await? {
+            for event in client.step(Instant::now() + TURN).await? {
                 match event {
                     Event::Disconnected { reason, .. } => unreachable = Some(reason),
                     Event::Connected => unreachable = None,
@@ -295,10 +337,8 @@ impl Patience {
             if self.last_progress.elapsed() > self.limit {
                 return Err(gave_up(unreachable, now));
             }
-            if self.last_shown.elapsed() > SHOW_EVERY && now > 0 {
-                self.last_shown = Instant::now();
-                output.progress(&format!("{now} messages on their way"));
-            }
+            self.progress
+                .show(|| format!("{} of {taken} messages sent", taken.saturating_sub(now)));
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod revocation;
 mod shell;
 mod shutdown;
 mod slow_reader;
+mod stumbles;
 mod terminal;
 mod verification;
 
