@@ -8,7 +8,11 @@ mod typing;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tokio::time::{Instant, timeout};
+use anyhow::Context as _;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{Instant, timeout},
+};
 use unhidra_client::{Message, MessageKey, Notice, Progress};
 use unhidra_client_native::{Client, ClientError, Event};
 use unhidra_types::{ConversationId, MsgId, UserId};
@@ -144,6 +148,7 @@ impl Conversation {
     async fn talk(&mut self, typing: &mut Typing) -> Outcome {
         let interrupted = tokio::signal::ctrl_c();
         tokio::pin!(interrupted);
+        let mut terminated = signal(SignalKind::terminate()).context("handle signals")?;
         loop {
             let go = tokio::select! {
                 entered = typing.next() => self.take(entered).await?,
@@ -153,6 +158,7 @@ impl Conversation {
                 }
                 // Only where lines are piped in: a terminal hands the key over as a key.
                 _ = &mut interrupted => Go::End,
+                _ = terminated.recv() => Go::End,
             };
             if go == Go::End {
                 return Ok(());

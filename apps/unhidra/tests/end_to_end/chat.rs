@@ -107,7 +107,7 @@ fn ctrl_c_loses_neither_what_was_entered_nor_what_was_being_typed() {
     screen.press("\u{3}").unwrap();
     // Nothing is left on the line, so that the next one says how to end; arrow up brings the kept line back.
     screen.press("\u{3}").unwrap();
-    sees(&mut screen, "Ctrl-D ends").unwrap();
+    sees(&mut screen, "Ctrl-D ends the chat").unwrap();
     screen.press("\u{1b}[A\r").unwrap();
     screen.press("\u{4}").unwrap();
     assert!(screen.wait(RUN_TIMEOUT).unwrap().success());

@@ -2,12 +2,15 @@
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
 use anyhow::Context as _;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::{
     Cmd, ConditionalEventHandler, Config, Editor, Event, EventContext, EventHandler, ExternalPrinter,
     KeyEvent, RepeatCount,
@@ -66,27 +69,42 @@ impl Typing {
                 before: None,
             });
         }
+        Self::edited(peer, entered, lines)
+    }
+
+    fn edited(
+        peer: &str,
+        entered: mpsc::Receiver<Entered>,
+        lines: mpsc::Sender<Entered>,
+    ) -> Result<Self, Failure> {
         let before = tcgetattr(io::stdin()).context("look at the terminal")?;
+        // Keys that are pressed while the editor takes in a line are keys as well, and not yet shown.
+        let mut keys = before.clone();
+        keys.local_modes
+            .remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
+        keys.input_modes.remove(InputModes::ICRNL);
+        let mut typing = Self {
+            entered,
+            printer: None,
+            before: Some(before),
+        };
+        tcsetattr(io::stdin(), OptionalActions::Drain, &keys).context("set the terminal up")?;
         let config = Config::builder()
             .max_history_size(HISTORY)
             .context("begin the editor")?
             .build();
         let history = MemHistory::with_config(&config);
         let mut editor: Editor<(), _> = Editor::with_history(config, history).context("begin the editor")?;
-        let kept = Kept::default();
+        let interrupt = Interrupt::default();
         editor.bind_sequence(
             KeyEvent::ctrl('C'),
-            EventHandler::Conditional(Box::new(kept.clone())),
+            EventHandler::Conditional(Box::new(interrupt.clone())),
         );
-        let printer: Box<dyn ExternalPrinter> =
-            Box::new(editor.create_external_printer().context("begin the editor")?);
+        let printer = editor.create_external_printer().context("begin the editor")?;
+        typing.printer = Some(Box::new(printer));
         let prompt = format!("{peer}> ");
-        thread::spawn(move || read_edited(editor, &prompt, &kept, &lines));
-        Ok(Self {
-            entered,
-            printer: Some(printer),
-            before: Some(before),
-        })
+        thread::spawn(move || read_edited(editor, &prompt, &interrupt, &lines));
+        Ok(typing)
     }
 
     /// What prints while a line is being typed; once.
@@ -118,43 +136,36 @@ impl Drop for Typing {
     }
 }
 
-/// Keeps the line that Ctrl-C takes away.
+/// Ends a line by Ctrl-C as Enter would: the editor drops keys that it has read ahead when a line ends by an error.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<String>>);
+struct Interrupt(Arc<AtomicBool>);
 
-impl Kept {
-    fn take(&self) -> String {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+impl ConditionalEventHandler for Interrupt {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext<'_>) -> Option<Cmd> {
+        self.0.store(true, Ordering::SeqCst);
+        Some(Cmd::AcceptLine)
     }
 }
 
-impl ConditionalEventHandler for Kept {
-    fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = context.line().to_owned();
-        None
-    }
-}
-
-fn read_edited(mut editor: Editor<(), MemHistory>, prompt: &str, kept: &Kept, lines: &mpsc::Sender<Entered>) {
+fn read_edited(
+    mut editor: Editor<(), MemHistory>,
+    prompt: &str,
+    Interrupt(interrupt): &Interrupt,
+    lines: &mpsc::Sender<Entered>,
+) {
     loop {
-        let entered = match editor.readline(prompt) {
-            Ok(line) => {
-                remember(&mut editor, &line);
-                // The editor must not go on while the chat ends.
-                if line.trim() == "/quit" {
-                    Entered::End
-                } else {
-                    Entered::Line(line)
-                }
-            }
-            Err(ReadlineError::Interrupted) => {
-                let line = kept.take();
-                if !line.is_empty() {
-                    remember(&mut editor, &line);
-                    continue;
-                }
-                Entered::Interrupted
-            }
+        let line = editor.readline(prompt);
+        let is_interrupted = interrupt.swap(false, Ordering::SeqCst);
+        if let Ok(line) = &line {
+            remember(&mut editor, line);
+        }
+        let entered = match line {
+            Ok(line) if is_interrupted && !line.is_empty() => continue,
+            Ok(_) if is_interrupted => Entered::Interrupted,
+            // The editor must not go on while the chat ends.
+            Ok(line) if line.trim() == "/quit" => Entered::End,
+            Ok(line) => Entered::Line(line),
+            Err(ReadlineError::Interrupted) => Entered::Interrupted,
             Err(ReadlineError::Signal(_)) => continue,
             Err(ReadlineError::Eof) => Entered::End,
             Err(error) => Entered::Unreadable(anyhow::Error::from(error).context("read the terminal").into()),
