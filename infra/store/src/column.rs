@@ -11,6 +11,17 @@ pub(crate) fn id<T: for<'b> TryFrom<&'b [u8]>>(row: &Row<'_>, column: &'static s
     T::try_from(bytes.as_slice()).map_err(|_| StoreError::Corrupt(column))
 }
 
+/// Reads a 16-byte identifier that may be absent.
+pub(crate) fn optional_id<T: for<'b> TryFrom<&'b [u8]>>(
+    row: &Row<'_>,
+    column: &'static str,
+) -> Result<Option<T>, StoreError> {
+    let bytes: Option<Vec<u8>> = row.get(column)?;
+    bytes
+        .map(|bytes| T::try_from(bytes.as_slice()).map_err(|_| StoreError::Corrupt(column)))
+        .transpose()
+}
+
 /// Reads a whole number that is never negative.
 pub(crate) fn number<T: TryFrom<i64>>(row: &Row<'_>, column: &'static str) -> Result<T, StoreError> {
     let number: i64 = row.get(column)?;

@@ -104,15 +104,11 @@ impl Tx<'_> {
 }
 
 fn invitation(row: &rusqlite::Row<'_>) -> Result<Invitation, StoreError> {
-    let made_by: Option<Vec<u8>> = column::value(row, "made_by")?;
-    let made_by = made_by
-        .map(|bytes| UserId::try_from(bytes.as_slice()))
-        .transpose();
     Ok(Invitation {
         id: column::id(row, "invitation_id")?,
         org: column::id(row, "org_id")?,
         role: role(row)?,
-        made_by: made_by.map_err(|_| StoreError::Corrupt("made_by"))?,
+        made_by: column::optional_id(row, "made_by")?,
         expires_at: column::time(row, "expires_at")?,
     })
 }

@@ -8,6 +8,7 @@
 //! - [`conversation`], [`entry`], [`cursor`]: logs, their content, and how far each device has read
 //! - [`account`], [`invitation`], [`session`], [`recovery`]: who there is   - [`audit`]: what was written down
 //! - [`chain`], [`device`], [`prekey`], [`link`]: which devices speak for them, and how to reach those
+//! - [`standing`], [`roster`]: who may be used, and what administration lists   - [`idempotency`]: requests that come again
 //!
 //! Invariant: when [`Store::write`] returns `Ok`, the act is on disk; when it returns an error, none of it is.
 #![warn(missing_docs)]
@@ -20,13 +21,16 @@ pub mod cursor;
 pub mod device;
 pub mod entry;
 pub mod event;
+pub mod idempotency;
 pub mod invitation;
 pub mod link;
 pub mod migration;
 pub mod prekey;
 pub mod reader;
 pub mod recovery;
+pub mod roster;
 pub mod session;
+pub mod standing;
 pub mod writer;
 
 mod column;

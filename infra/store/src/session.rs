@@ -60,7 +60,8 @@ impl Snapshot<'_> {
             .transpose()
     }
 
-    /// Whom a session speaks for, while it has not ended, its device is not revoked and its account not disabled.
+    /// Whom a session speaks for, while it has not ended, its device is neither revoked nor refused and its account not
+    /// disabled.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -69,7 +70,7 @@ impl Snapshot<'_> {
             .prepare_cached(
                 "SELECT s.user_id, s.device_id, s.org_id, a.role FROM session s
                  JOIN account a ON a.user_id = s.user_id AND a.disabled_at IS NULL
-                 JOIN device d ON d.device_id = s.device_id AND d.revoked_at IS NULL
+                 JOIN device d ON d.device_id = s.device_id AND d.revoked_at IS NULL AND d.refused_at IS NULL
                  WHERE s.session_id = ?1 AND s.ended_at IS NULL",
             )?
             .query_row([id.as_bytes()], |row| Ok(speaker(row)))
