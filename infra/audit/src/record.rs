@@ -109,11 +109,23 @@ pub enum Act {
     AccessRefused = 50,
     /// Refusals of one principal in one minute beyond those that have records of their own.
     RefusalsCounted = 51,
+    /// An account was disabled.
+    AccountDisabled = 100,
+    /// An account was enabled again.
+    AccountEnabled = 101,
+    /// An administrator refused the sessions of a device.
+    DeviceRefused = 102,
+    /// An administrator allowed the sessions of a device again.
+    DeviceAllowed = 103,
+    /// An invitation was withdrawn.
+    InvitationRevoked = 104,
+    /// An account was deleted by its user.
+    AccountDeleted = 105,
 }
 
 impl Act {
     /// Every act, in the order of the numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 29] = [
         Self::ServerStarted,
         Self::ServerStopped,
         Self::KeyRotated,
@@ -137,6 +149,12 @@ impl Act {
         Self::ConversationOpened,
         Self::AccessRefused,
         Self::RefusalsCounted,
+        Self::AccountDisabled,
+        Self::AccountEnabled,
+        Self::DeviceRefused,
+        Self::DeviceAllowed,
+        Self::InvitationRevoked,
+        Self::AccountDeleted,
     ];
 
     /// The number in the canonical bytes.

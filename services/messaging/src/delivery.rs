@@ -154,9 +154,11 @@ impl Messaging {
                 let limit = limit.clamp(1, PAGE_ENTRIES);
                 let to = after.saturating_add(limit).min(found.head);
                 let entries = db.entries(found.log, after.saturating_add(1), to, PAGE_BYTES)?;
+                let last = entries.last().map(|entry| entry.seq);
                 Ok(Some(rest::Entries {
                     entries: entries.into_iter().map(described).collect(),
                     head: found.head,
+                    next: last.filter(|last| *last < found.head),
                 }))
             })
             .await

@@ -32,3 +32,12 @@ pub struct Enrolment {
     /// Whether the account has a device chain; without one, this device begins it.
     pub has_chain: bool,
 }
+
+/// `POST /v1/me/delete`: deletes the caller's account for good.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DeleteAccount {
+    /// The account's password.
+    pub password: Hidden,
+}

@@ -49,14 +49,14 @@ pub enum ConversationKind {
     Group,
 }
 
-/// `GET /v1/conversations?after=ID`: the caller's conversations, at most 256 a page.
+/// `GET /v1/conversations?after=ID&limit=N`: the caller's conversations.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Conversations {
     /// In order of their ids.
     pub conversations: Vec<Conversation>,
     /// Where the next page begins.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<ConversationId>,
 }
 
@@ -90,6 +90,9 @@ pub struct Entries {
     pub entries: Vec<Entry>,
     /// The log's last number.
     pub head: u64,
+    /// Where the next page begins; absent at the end of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
 }
 
 /// One entry as the log keeps it.

@@ -94,6 +94,16 @@ pub enum ProblemCode {
     Unavailable,
     /// The server failed; the log has the cause under the request id.
     Internal,
+    /// The password is not that of the account.
+    PasswordWrong,
+    /// An administrator refuses the sessions of this device.
+    DeviceRefused,
+    /// The account no longer exists.
+    AccountDeleted,
+    /// The only account that administers the server must stay.
+    LastAdministrator,
+    /// The idempotency key stands for another request.
+    IdempotencyKeyReused,
     /// A code of a later version.
     #[serde(other)]
     Unknown,
@@ -121,5 +131,10 @@ impl ProblemCode {
         Self::RateLimited,
         Self::Unavailable,
         Self::Internal,
+        Self::PasswordWrong,
+        Self::DeviceRefused,
+        Self::AccountDeleted,
+        Self::LastAdministrator,
+        Self::IdempotencyKeyReused,
     ];
 }
