@@ -77,6 +77,11 @@ pub fn endpoints() -> Vec<Endpoint> {
             .takes::<rest::Refresh>()
             .answers::<rest::Tokens>()
             .refuses(&[C::Unauthenticated]),
+        get("/v1/sessions", A::ListSessions, T::OwnUser, session::list)
+            .summary("The own sessions")
+            .query::<session::SessionPage>()
+            .answers::<rest::Sessions>()
+            .refuses(&[C::NotFound]),
         delete("/v1/sessions/{session}", A::EndSession, T::Session, session::end).summary("End a session"),
         post(
             "/v1/devices/{device}/sessions",
@@ -86,11 +91,16 @@ pub fn endpoints() -> Vec<Endpoint> {
         )
         .summary("Prove a device and begin its session")
         .takes::<rest::BeginSession>()
-        .creates::<rest::Tokens>(),
+        .creates::<rest::Tokens>()
+        .refuses(&[C::DeviceRefused]),
         get("/v1/me", A::ReadSelf, T::Server, user::me)
             .summary("Who this session is")
             .answers::<rest::Me>()
             .refuses(&[C::NotFound]),
+        post("/v1/me/delete", A::DeleteAccount, T::OwnUser, account::delete)
+            .summary("Delete the own account for good")
+            .takes::<rest::DeleteAccount>()
+            .refuses(&[C::NotFound, C::PasswordWrong, C::LastAdministrator]),
         get(
             "/v1/users/by-name/{username}",
             A::FindUser,
@@ -98,14 +108,17 @@ pub fn endpoints() -> Vec<Endpoint> {
             user::by_name,
         )
         .summary("Find a user by name")
-        .answers::<rest::User>(),
+        .answers::<rest::User>()
+        .refuses(&[C::AccountDeleted]),
         get("/v1/users/{user}", A::ReadUser, T::User, user::read)
             .summary("Name a user")
-            .answers::<rest::User>(),
+            .answers::<rest::User>()
+            .refuses(&[C::AccountDeleted]),
         get("/v1/users/{user}/chain", A::ReadChain, T::User, user::chain)
             .summary("Records of a device chain, in order")
             .query::<user::From>()
-            .answers::<rest::ChainRecords>(),
+            .answers::<rest::ChainRecords>()
+            .refuses(&[C::AccountDeleted]),
         post(
             "/v1/users/me/chain",
             A::ExtendChain,
@@ -202,7 +215,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         .summary("Open a conversation, or name the one that exists")
         .takes::<rest::OpenConversation>()
         .answers::<rest::Conversation>()
-        .refuses(&[C::NotFound, C::TooMany]),
+        .refuses(&[C::NotFound, C::AccountDeleted, C::TooMany]),
         get(
             "/v1/conversations",
             A::ListConversations,
@@ -210,7 +223,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             conversation::list,
         )
         .summary("The own conversations")
-        .query::<conversation::AfterConversation>()
+        .query::<conversation::ConversationPage>()
         .answers::<rest::Conversations>()
         .refuses(&[C::NotFound]),
         post(
@@ -236,6 +249,73 @@ pub fn endpoints() -> Vec<Endpoint> {
             .summary("Make an invitation; its token is shown once")
             .takes::<rest::Invite>()
             .creates::<rest::Invitation>(),
+        get(
+            "/v1/admin/invitations",
+            A::ListInvitations,
+            T::Server,
+            admin::invitations,
+        )
+        .summary("All invitations")
+        .query::<admin::InvitationPage>()
+        .answers::<rest::Invitations>(),
+        delete(
+            "/v1/admin/invitations/{invitation}",
+            A::RevokeInvitation,
+            T::Server,
+            admin::revoke_invitation,
+        )
+        .summary("Withdraw an invitation that nobody used"),
+        get("/v1/admin/users", A::ListAccounts, T::Server, admin::users)
+            .summary("All accounts")
+            .query::<admin::AccountPage>()
+            .answers::<rest::Accounts>(),
+        get("/v1/admin/users/{user}", A::ReadAccount, T::User, admin::user)
+            .summary("One account")
+            .answers::<rest::Account>(),
+        post(
+            "/v1/admin/users/{user}/disable",
+            A::DisableAccount,
+            T::User,
+            admin::disable,
+        )
+        .summary("Disable an account and end its sessions")
+        .refuses(&[C::LastAdministrator]),
+        post(
+            "/v1/admin/users/{user}/enable",
+            A::EnableAccount,
+            T::User,
+            admin::enable,
+        )
+        .summary("Enable an account again")
+        .refuses(&[C::AccountDeleted]),
+        get(
+            "/v1/admin/sessions",
+            A::ListAllSessions,
+            T::Server,
+            admin::sessions,
+        )
+        .summary("Everyone's sessions")
+        .query::<admin::SessionPage>()
+        .answers::<rest::Sessions>(),
+        get("/v1/admin/devices", A::ListAllDevices, T::Server, admin::devices)
+            .summary("Everyone's devices")
+            .query::<admin::DevicePage>()
+            .answers::<rest::AllDevices>(),
+        post(
+            "/v1/admin/devices/{device}/revoke-sessions",
+            A::RefuseDevice,
+            T::Device,
+            admin::refuse_device,
+        )
+        .summary("End the sessions of a device and refuse new ones")
+        .answers::<rest::EndedSessions>(),
+        post(
+            "/v1/admin/devices/{device}/allow-sessions",
+            A::AllowDevice,
+            T::Device,
+            admin::allow_device,
+        )
+        .summary("Allow sessions of a device again"),
     ]
 }
 

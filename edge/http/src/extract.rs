@@ -5,8 +5,15 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
 };
 use http::{header, request::Parts};
-use serde::de::DeserializeOwned;
-use unhidra_identity::Caller;
+use serde::{Deserialize, de::DeserializeOwned};
+use unhidra_identity::{Caller, administration::MAX_PAGE};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr,
+        schema::{Object, ObjectBuilder, Schema, Type},
+    },
+};
 
 use crate::failure::Failure;
 
@@ -18,6 +25,48 @@ pub(crate) struct Path<T>(pub(crate) T);
 
 /// The query.
 pub(crate) struct Query<T>(pub(crate) T);
+
+/// How many items a page of a list has: 1 to 256, 256 unless the caller says otherwise.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u32")]
+pub(crate) struct Limit(u32);
+
+impl Limit {
+    pub(crate) const fn items(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(MAX_PAGE)
+    }
+}
+
+impl TryFrom<u32> for Limit {
+    type Error = &'static str;
+
+    fn try_from(items: u32) -> Result<Self, &'static str> {
+        match items {
+            1..=MAX_PAGE => Ok(Self(items)),
+            _ => Err("a page has 1 to 256 items"),
+        }
+    }
+}
+
+impl PartialSchema for Limit {
+    fn schema() -> RefOr<Schema> {
+        let limit: Object = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(MAX_PAGE))
+            .description(Some("Items on a page."))
+            .build();
+        limit.into()
+    }
+}
+
+impl ToSchema for Limit {}
 
 /// Who asks; put there by [`authorise`](crate::authorise).
 pub(crate) struct By(pub(crate) Caller);

@@ -8,8 +8,9 @@ use std::{error::Error, sync::Arc};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use unhidra_identity::{
-    account::AccountError, device_chain::ExtendError, invitation::InviteError, link::LinkError,
-    login::LoginError, prekey::PrekeyError, session::SessionError,
+    account::AccountError, administration::AdministrationError, deletion::DeleteError, deletion::ExistsError,
+    device_chain::ExtendError, invitation::InviteError, link::LinkError, login::LoginError,
+    prekey::PrekeyError, session::SessionError,
 };
 use unhidra_messaging::{append::AppendError, conversation::OpenError};
 use unhidra_policy::Denial;
@@ -60,6 +61,10 @@ impl Failure {
 
     pub(crate) const fn not_found() -> Self {
         Self::new(ProblemCode::NotFound, "no such thing, or not for you")
+    }
+
+    const fn deleted() -> Self {
+        Self::new(ProblemCode::AccountDeleted, "this account no longer exists")
     }
 
     pub(crate) const fn unavailable() -> Self {
@@ -127,12 +132,18 @@ pub(crate) const fn status(code: ProblemCode) -> StatusCode {
         | ProblemCode::PrekeysRefused => StatusCode::BAD_REQUEST,
         ProblemCode::UnsupportedVersion => StatusCode::UPGRADE_REQUIRED,
         ProblemCode::Unauthenticated => StatusCode::UNAUTHORIZED,
-        ProblemCode::Forbidden | ProblemCode::InvitationRefused => StatusCode::FORBIDDEN,
+        ProblemCode::Forbidden
+        | ProblemCode::InvitationRefused
+        | ProblemCode::PasswordWrong
+        | ProblemCode::DeviceRefused => StatusCode::FORBIDDEN,
         ProblemCode::NotFound => StatusCode::NOT_FOUND,
+        ProblemCode::AccountDeleted => StatusCode::GONE,
+        ProblemCode::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         ProblemCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ProblemCode::UsernameTaken
         | ProblemCode::ChainConflict
         | ProblemCode::Conflict
+        | ProblemCode::LastAdministrator
         | ProblemCode::TooMany => StatusCode::CONFLICT,
         ProblemCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ProblemCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -222,6 +233,10 @@ impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Refused => Self::unauthenticated(),
+            SessionError::DeviceRefused => Self::new(
+                ProblemCode::DeviceRefused,
+                "an administrator refuses the sessions of this device",
+            ),
             SessionError::Keys(error) => Self::internal(error),
             SessionError::Store(error) => error.into(),
         }
@@ -295,10 +310,44 @@ impl From<InviteError> for Failure {
     }
 }
 
+impl From<AdministrationError> for Failure {
+    fn from(error: AdministrationError) -> Self {
+        match error {
+            AdministrationError::NotFound => Self::not_found(),
+            AdministrationError::Deleted => Self::deleted(),
+            AdministrationError::LastAdministrator => Self::new(
+                ProblemCode::LastAdministrator,
+                "nobody else administers this server",
+            ),
+            AdministrationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeleteError> for Failure {
+    fn from(error: DeleteError) -> Self {
+        match error {
+            DeleteError::PasswordWrong => Self::new(ProblemCode::PasswordWrong, "the password is wrong"),
+            DeleteError::Administration(error) => error.into(),
+            DeleteError::Overloaded(error) => error.into(),
+        }
+    }
+}
+
+impl From<ExistsError> for Failure {
+    fn from(error: ExistsError) -> Self {
+        match error {
+            ExistsError::Deleted => Self::deleted(),
+            ExistsError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::UnknownUser => Self::not_found(),
+            OpenError::DeletedUser => Self::deleted(),
             OpenError::TooManyMembers => Self::new(ProblemCode::TooMany, "too many members"),
             OpenError::WithSelf => Self::malformed("a direct conversation has two users"),
             OpenError::Store(error) => error.into(),

@@ -79,6 +79,30 @@ pub enum Action {
     LinkAsCertifier,
     /// Makes an invitation.
     Invite,
+    /// Lists a user's sessions.
+    ListSessions,
+    /// Deletes a user's account for good; the password is checked by the act.
+    DeleteAccount,
+    /// Lists all accounts.
+    ListAccounts,
+    /// Reads what administration sees of an account.
+    ReadAccount,
+    /// Disables an account.
+    DisableAccount,
+    /// Enables an account again.
+    EnableAccount,
+    /// Lists everyone's sessions.
+    ListAllSessions,
+    /// Lists everyone's devices.
+    ListAllDevices,
+    /// Ends and refuses the sessions of a device.
+    RefuseDevice,
+    /// Allows the sessions of a device again.
+    AllowDevice,
+    /// Lists invitations.
+    ListInvitations,
+    /// Withdraws an invitation.
+    RevokeInvitation,
     /// Opens conversations as a user; whom with is checked by the act.
     OpenConversation,
     /// Lists a user's conversations.
@@ -175,7 +199,7 @@ pub enum Denial {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 38] = [
         Self::ReadPublic,
         Self::OpenAccount,
         Self::LogIn,
@@ -195,6 +219,18 @@ impl Action {
         Self::LinkAsNewDevice,
         Self::LinkAsCertifier,
         Self::Invite,
+        Self::ListSessions,
+        Self::DeleteAccount,
+        Self::ListAccounts,
+        Self::ReadAccount,
+        Self::DisableAccount,
+        Self::EnableAccount,
+        Self::ListAllSessions,
+        Self::ListAllDevices,
+        Self::RefuseDevice,
+        Self::AllowDevice,
+        Self::ListInvitations,
+        Self::RevokeInvitation,
         Self::OpenConversation,
         Self::ListConversations,
         Self::ReadEntries,
@@ -227,6 +263,18 @@ impl Action {
             Self::LinkAsNewDevice => "link-as-new-device",
             Self::LinkAsCertifier => "link-as-certifier",
             Self::Invite => "invite",
+            Self::ListSessions => "list-sessions",
+            Self::DeleteAccount => "delete-account",
+            Self::ListAccounts => "list-accounts",
+            Self::ReadAccount => "read-account",
+            Self::DisableAccount => "disable-account",
+            Self::EnableAccount => "enable-account",
+            Self::ListAllSessions => "list-all-sessions",
+            Self::ListAllDevices => "list-all-devices",
+            Self::RefuseDevice => "refuse-device",
+            Self::AllowDevice => "allow-device",
+            Self::ListInvitations => "list-invitations",
+            Self::RevokeInvitation => "revoke-invitation",
             Self::OpenConversation => "open-conversation",
             Self::ListConversations => "list-conversations",
             Self::ReadEntries => "read-entries",
@@ -305,9 +353,12 @@ fn is_open_to_everyone(action: Action, resource: &Resource) -> bool {
 fn while_enrolling(action: Action, resource: &Resource, user: UserId) -> bool {
     use Action as A;
     match action {
-        A::BeginSession | A::ReadChain | A::ExtendChain | A::ReadRecovery | A::LinkAsNewDevice => {
-            resource.belongs_to(user) && matches!(resource, Resource::User { .. })
-        }
+        A::BeginSession
+        | A::ReadChain
+        | A::ExtendChain
+        | A::ReadRecovery
+        | A::LinkAsNewDevice
+        | A::DeleteAccount => resource.belongs_to(user) && matches!(resource, Resource::User { .. }),
         _ => false,
     }
 }
@@ -317,7 +368,7 @@ fn with_a_device(action: Action, resource: &Resource, user: UserId, device: Devi
     use Resource as R;
     match (action, resource) {
         (A::ReadSelf | A::FindUser | A::Connect, R::Server) => true,
-        (A::Invite, R::Server) => role == Role::SuperAdmin,
+        (action, _) if administers(action, resource) => role == Role::SuperAdmin,
         (A::ReadUser | A::ReadChain | A::TakeBundles, R::User { .. }) => true,
         (
             A::ExtendChain
@@ -325,7 +376,9 @@ fn with_a_device(action: Action, resource: &Resource, user: UserId, device: Devi
             | A::ListDevices
             | A::LinkAsCertifier
             | A::OpenConversation
-            | A::ListConversations,
+            | A::ListConversations
+            | A::ListSessions
+            | A::DeleteAccount,
             R::User { .. },
         ) => resource.belongs_to(user),
         (A::UploadPrekeys | A::ReadStock, R::Device { device: of, .. }) => {
@@ -335,6 +388,25 @@ fn with_a_device(action: Action, resource: &Resource, user: UserId, device: Devi
         (A::ReadEntries | A::Append | A::Acknowledge, R::Conversation { .. }) => true,
         (A::AppendEntry, R::Conversation { kind, .. }) => *kind == ConversationKind::Group,
         _ => false,
+    }
+}
+
+/// Whether it is administration to do this to that.
+const fn administers(action: Action, resource: &Resource) -> bool {
+    use Action as A;
+    match resource {
+        Resource::Server => matches!(
+            action,
+            A::Invite
+                | A::ListAccounts
+                | A::ListAllSessions
+                | A::ListAllDevices
+                | A::ListInvitations
+                | A::RevokeInvitation
+        ),
+        Resource::User { .. } => matches!(action, A::ReadAccount | A::DisableAccount | A::EnableAccount),
+        Resource::Device { .. } => matches!(action, A::RefuseDevice | A::AllowDevice),
+        Resource::Session { .. } | Resource::Conversation { .. } => false,
     }
 }
 

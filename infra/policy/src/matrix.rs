@@ -19,6 +19,25 @@ const MATRIX: &str = "
     find-user          server                u          f          +       +
     connect            server                u          f          +       +
     invite             server                u          f          f       +
+    list-sessions      own-user              u          f          +       +
+    delete-account     own-user              u          +          +       +
+    list-accounts      server                u          f          f       +
+    list-all-sessions  server                u          f          f       +
+    list-all-devices   server                u          f          f       +
+    list-invitations   server                u          f          f       +
+    revoke-invitation  server                u          f          f       +
+    read-account       own-user              u          f          f       +
+    read-account       colleague             u          f          f       +
+    disable-account    own-user              u          f          f       +
+    disable-account    colleague             u          f          f       +
+    enable-account     own-user              u          f          f       +
+    enable-account     colleague             u          f          f       +
+    refuse-device      this-device           u          f          f       +
+    refuse-device      own-other-device      u          f          f       +
+    refuse-device      colleague-device      u          f          f       +
+    allow-device       this-device           u          f          f       +
+    allow-device       own-other-device      u          f          f       +
+    allow-device       colleague-device      u          f          f       +
     read-user          own-user              u          f          +       +
     read-user          colleague             u          f          +       +
     read-chain         own-user              u          +          +       +

@@ -22,7 +22,7 @@ pub enum AccountError {
     /// The invitation is unknown, used or expired.
     #[error("invitation is unknown, used or expired")]
     InvitationRefused,
-    /// Another account has the name. Only who has an invitation learns this.
+    /// Another account has the name, or had it before it was deleted. Only who has an invitation learns this.
     #[error("name is taken")]
     UsernameTaken,
     /// The password has fewer or more than [`PASSWORD_BYTES`].
@@ -66,6 +66,7 @@ impl Identity {
         let opened = self.record(caller, Act::AccountOpened, Subject::User(user));
         let mut used = self.record(caller, Act::InvitationUsed, Subject::Nothing);
         let username = body.username;
+        let name_hash = self.name_hash(&username);
         let opening = self.store().write(move |tx| {
             // Looked up again: since the first time someone else may have used it.
             let invitation = tx
@@ -80,7 +81,9 @@ impl Identity {
                 password,
                 disabled_at: None,
             };
-            if tx.open_account(&account, context.now)? == Naming::Taken {
+            if tx.is_name_reserved(org, &name_hash)?
+                || tx.open_account(&account, context.now)? == Naming::Taken
+            {
                 return Err(AccountError::UsernameTaken);
             }
             tx.spend_invitation(invitation.id, user, context.now)?;

@@ -66,7 +66,7 @@ impl Identity {
             made_by: caller.user(),
             expires_at: context.now.saturating_add(lifetime),
         };
-        let expires_at = invitation.expires_at;
+        let (id, expires_at) = (invitation.id, invitation.expires_at);
         let record = self.record(caller, Act::InvitationMade, Subject::Invitation(invitation.id));
         let hash = token_hash(&token);
         self.store()
@@ -76,6 +76,7 @@ impl Identity {
             })
             .await?;
         Ok(rest::Invitation {
+            invitation_id: Some(id),
             token: Hidden::new(token),
             expires_at,
         })

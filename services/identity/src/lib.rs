@@ -9,14 +9,17 @@
 //! - [`device_chain`]: signed device lists            - [`prekey`]: what others begin sessions with
 //! - [`link`]: the channel that enrols a new device   - [`directory`]: users, devices, and the facts policy decides on
 //! - [`refusal`]: which refusals get records          - [`upkeep`]: what happens by itself
+//! - [`administration`]: what administrators see and do - [`deletion`]: the end of an account
 //!
 //! Invariants: an unknown name, a wrong password and a disabled account are one answer after one computation; a refresh
 //! token that was spent ends its session when it comes back; no chain record is kept that this crate did not verify.
 #![warn(missing_docs)]
 
 pub mod account;
+pub mod administration;
 pub mod caller;
 pub mod config;
+pub mod deletion;
 pub mod device_chain;
 pub mod directory;
 pub mod invitation;

@@ -19,6 +19,9 @@ pub enum SessionError {
     /// Token, session, device or signature is not good; which one is not told.
     #[error("session refused")]
     Refused,
+    /// The device has proved itself, but an administrator refuses its sessions.
+    #[error("device refused by an administrator")]
+    DeviceRefused,
     /// No token could be signed or sealed.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -86,6 +89,9 @@ impl Identity {
             {
                 return Err(SessionError::Refused);
             }
+            if tx.is_refused(device)? {
+                return Err(SessionError::DeviceRefused);
+            }
             tx.forget_ended_sessions_of(device)?;
             for ended in tx.end_sessions_of(device, context.now)? {
                 let mut record = replaced.clone();
@@ -99,8 +105,16 @@ impl Identity {
             append(tx, &context, &record)?;
             Ok(session)
         });
-        let session = beginning.await?;
-        self.tokens(&session, &refresh, caller)
+        match beginning.await {
+            Err(SessionError::DeviceRefused) => {
+                let mut record = self.record(caller, Act::SessionRefused, Subject::Device(device));
+                record.details.reason = Some("device refused");
+                self.note_refusal(&context, self.key_of_caller(caller), record)
+                    .await?;
+                Err(SessionError::DeviceRefused)
+            }
+            session => self.tokens(&session?, &refresh, caller),
+        }
     }
 
     /// Renews a session's tokens.

@@ -157,7 +157,12 @@ fn direct_recipients(
     let mut heads = Vec::with_capacity(members.len());
     for member in members {
         let Some((version, head_hash)) = tx.chain_head(member)? else {
-            return Err(AppendError::refused(Refusal::UnknownDevice));
+            // Who was deleted never gets a device again.
+            let reason = match tx.deleted_at(member)? {
+                Some(_) => Refusal::NotFound,
+                None => Refusal::UnknownDevice,
+            };
+            return Err(AppendError::refused(reason));
         };
         heads.push(ListVersion {
             user: member,

@@ -13,15 +13,15 @@ use crate::{Messaging, access::Sender};
 
 /// Members of one group.
 pub const MAX_MEMBERS: usize = 1_000;
-/// Conversations on one page of a listing.
-pub const PAGE: u32 = 256;
-
 /// Why a conversation was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A member is not an account of the caller's organisation.
     #[error("no such user")]
     UnknownUser,
+    /// A member's account was deleted.
+    #[error("user was deleted")]
+    DeletedUser,
     /// More than [`MAX_MEMBERS`].
     #[error("a group has at most {MAX_MEMBERS} members")]
     TooManyMembers,
@@ -79,6 +79,9 @@ impl Messaging {
                     if tx.org_of(*member)? != Some(caller.org) {
                         return Err(OpenError::UnknownUser);
                     }
+                    if tx.deleted_at(*member)?.is_some() {
+                        return Err(OpenError::DeletedUser);
+                    }
                 }
                 let opened = tx.open_conversation(id, caller.org, kind, &members, now)?;
                 let record = Record {
@@ -104,7 +107,7 @@ impl Messaging {
         Ok(described(&conversation, members))
     }
 
-    /// A page of the caller's conversations, after `after` in order of their identifiers.
+    /// At most `limit` of the caller's conversations, after `after` in order of their identifiers.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -112,11 +115,12 @@ impl Messaging {
         &self,
         caller: UserId,
         after: ConversationId,
+        limit: u32,
     ) -> Result<rest::Conversations, StoreError> {
         self.store
             .read(move |db| {
-                let page = db.conversations_of(caller, after, PAGE + 1)?;
-                let shown = page.get(..PAGE as usize).unwrap_or(&page);
+                let page = db.conversations_of(caller, after, limit + 1)?;
+                let shown = page.get(..limit as usize).unwrap_or(&page);
                 let next = if page.len() > shown.len() {
                     shown.last().map(|last| last.id)
                 } else {

@@ -15,29 +15,31 @@ use utoipa::ToSchema;
 
 use super::{Answer, found};
 use crate::{
-    extract::{Body, By, Path, Query},
+    extract::{Body, By, Limit, Path, Query},
     failure::Failure,
 };
 
 /// The largest body of an entry: with what a frame adds it still fits a WebSocket message.
 const MAX_ENTRY_BYTES: usize = MAX_FRAME_BYTES - 1_024;
-/// Entries in one page unless the caller wants fewer.
-const PAGE_ENTRIES: u64 = 256;
-
 /// Where a page of the list begins.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct AfterConversation {
+pub(crate) struct ConversationPage {
+    /// The last one of the page before.
     after: Option<ConversationId>,
+    #[serde(default)]
+    limit: Limit,
 }
 
 /// Where a page of a log begins, and how long it is.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EntryPage {
+    /// Number of the last entry of the page before.
     #[serde(default)]
     after: u64,
-    limit: Option<u64>,
+    #[serde(default)]
+    limit: Limit,
 }
 
 pub(crate) async fn open(
@@ -52,11 +54,12 @@ pub(crate) async fn open(
 pub(crate) async fn list(
     State(messaging): State<Messaging>,
     By(caller): By,
-    Query(page): Query<AfterConversation>,
+    Query(page): Query<ConversationPage>,
 ) -> Answer<Conversations> {
     let user = caller.user().ok_or_else(Failure::not_found)?;
     let after = page.after.unwrap_or(ConversationId::CONTROL);
-    Ok(Json(messaging.conversations(user, after).await?))
+    let limit = page.limit.items();
+    Ok(Json(messaging.conversations(user, after, limit).await?))
 }
 
 pub(crate) async fn append(
@@ -97,6 +100,6 @@ pub(crate) async fn entries(
     Query(page): Query<EntryPage>,
 ) -> Answer<Entries> {
     let user = caller.user().ok_or_else(Failure::not_found)?;
-    let limit = page.limit.unwrap_or(PAGE_ENTRIES);
+    let limit = u64::from(page.limit.items());
     found(messaging.history(user, conversation, page.after, limit).await?)
 }

@@ -2,14 +2,16 @@
 
 use axum::{Extension, Json, extract::State};
 use http::StatusCode;
+use serde::Deserialize;
 use unhidra_identity::Identity;
 use unhidra_types::{DeviceId, SessionId};
-use unhidra_wire::rest::{BeginSession, Enrolment, LogIn, Refresh, Tokens};
+use unhidra_wire::rest::{BeginSession, Enrolment, LogIn, Refresh, Sessions, Tokens};
+use utoipa::ToSchema;
 
 use super::Answer;
 use crate::{
     authorise::BearerToken,
-    extract::{Body, By, Path},
+    extract::{Body, By, Limit, Path, Query},
     failure::Failure,
 };
 
@@ -40,6 +42,28 @@ pub(crate) async fn refresh(
     Body(body): Body<Refresh>,
 ) -> Answer<Tokens> {
     Ok(Json(identity.refresh(&caller, &body).await?))
+}
+
+/// Where a page of the own sessions begins.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SessionPage {
+    /// The last one of the page before.
+    after: Option<SessionId>,
+    #[serde(default)]
+    limit: Limit,
+}
+
+pub(crate) async fn list(
+    State(identity): State<Identity>,
+    By(caller): By,
+    Query(page): Query<SessionPage>,
+) -> Answer<Sessions> {
+    let user = caller.user().ok_or_else(Failure::not_found)?;
+    let sessions = identity
+        .sessions(&caller, Some(user), page.after, page.limit.items())
+        .await?;
+    Ok(Json(sessions))
 }
 
 pub(crate) async fn end(

@@ -31,10 +31,15 @@ pub(crate) async fn by_name(
     By(caller): By,
     Path(username): Path<Username>,
 ) -> Answer<User> {
-    found(identity.user_by_name(&caller, username).await?)
+    let user = identity.user_by_name(&caller, username.clone()).await?;
+    if user.is_none() {
+        identity.check_name_exists(&caller, &username).await?;
+    }
+    found(user)
 }
 
 pub(crate) async fn read(State(identity): State<Identity>, Path(user): Path<UserId>) -> Answer<User> {
+    identity.check_exists(user).await?;
     found(identity.user(user).await?)
 }
 
@@ -43,6 +48,7 @@ pub(crate) async fn chain(
     Path(user): Path<UserId>,
     Query(page): Query<From>,
 ) -> Answer<ChainRecords> {
+    identity.check_exists(user).await?;
     found(identity.chain(user, page.from).await?)
 }
 

@@ -19,6 +19,7 @@ fn fill(path: &str, person: &super::device::Person) -> String {
         .replace("{device}", &person.devices[0].id.to_string())
         .replace("{session}", &session.to_string())
         .replace("{username}", &person.name)
+        .replace("{invitation}", "inv_00000000000000000000000000000001")
         .replace("{conversation}", "cnv_00000000000000000000000000000001")
 }
 

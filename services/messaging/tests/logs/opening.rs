@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use unhidra_audit::{Act, Actor, Details, Record, Subject};
 use unhidra_messaging::{
     access::Sender,
-    conversation::{MAX_MEMBERS, OpenError, PAGE},
+    conversation::{MAX_MEMBERS, OpenError},
 };
 use unhidra_store::{CommitFeed, Event, audit::AuditRecord};
 use unhidra_types::{ConversationId, UserId};
@@ -43,7 +43,7 @@ async fn refused(server: &Server, caller: Sender, request: OpenConversation) -> 
     );
     let listed = server
         .messaging
-        .conversations(caller.user, ConversationId::CONTROL);
+        .conversations(caller.user, ConversationId::CONTROL, 256);
     assert!(listed.await.unwrap().conversations.is_empty());
     error
 }
@@ -151,6 +151,7 @@ async fn a_group_names_each_member_once_and_its_creator_too() {
 
 #[tokio::test]
 async fn a_listing_comes_in_pages_and_holds_everything_once() {
+    const PAGE: u32 = 5;
     let server = Server::new().await;
     let alice = sender(server.user(10, HOME).await, crate::fixture::device(user(10), 1));
     let bob = server.user(11, HOME).await;
@@ -159,9 +160,9 @@ async fn a_listing_comes_in_pages_and_holds_everything_once() {
     let opening = (0..total).map(|_| server.open_group(alice, &others));
     let groups: BTreeSet<_> = join_all(opening).await.into_iter().collect();
     assert_eq!(groups.len(), total);
-    let first = server.messaging.conversations(bob, ConversationId::CONTROL);
+    let first = server.messaging.conversations(bob, ConversationId::CONTROL, PAGE);
     let first = first.await.unwrap();
-    let second = server.messaging.conversations(bob, first.next.unwrap());
+    let second = server.messaging.conversations(bob, first.next.unwrap(), PAGE);
     let second = second.await.unwrap();
     assert_eq!(
         (first.conversations.len(), second.conversations.len()),
