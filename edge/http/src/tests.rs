@@ -5,6 +5,7 @@
 )]
 
 mod access;
+mod administration;
 mod chain;
 mod device;
 mod link;

@@ -172,7 +172,7 @@ impl World {
     }
 
     /// An account with its first device in a session.
-    async fn open_account(&self, invitation: &str, username: &str) -> Person {
+    pub(super) async fn open_account(&self, invitation: &str, username: &str) -> Person {
         let body = json!({"invitation": invitation, "username": username, "password": PASSWORD});
         let enrolment: Enrolment = self.post("/v1/accounts", None, body).await.created();
         let mut person = Person::new(username, &enrolment, self);
