@@ -1,5 +1,6 @@
 //! What can be typed: commands, options and their help. `docs/cli.md` is the contract.
 
+mod admin;
 mod client;
 mod moment;
 mod screen;
@@ -11,6 +12,7 @@ use unhidra_runtime::unit::parse_duration;
 use unhidra_types::{DeviceId, Username};
 
 pub(crate) use self::{
+    admin::{AccountCommand, AdminDevices, AdminSessions, DeleteAccount, Invitations, Sessions, Users},
     client::{
         Chat, Completions, Export, ExportFormat, Keep, Key, KeyPlace, Man, MoveKey, Prune, Search, Shell,
         Verify,
@@ -81,6 +83,12 @@ pub(crate) enum Command {
     Logout,
     /// Show user, device, session and role
     Whoami,
+    /// List and end the account's sessions
+    #[command(subcommand)]
+    Sessions(Sessions),
+    /// Delete the account
+    #[command(subcommand)]
+    Account(AccountCommand),
     /// List, link and revoke the account's devices
     #[command(subcommand)]
     Devices(Devices),
@@ -279,6 +287,18 @@ pub(crate) enum Admin {
         #[arg(long, value_parser = parse_duration, default_value = "7d", value_name = "TIME")]
         expires: Duration,
     },
+    /// List, show, disable and enable accounts
+    #[command(subcommand)]
+    Users(Users),
+    /// List and end everyone's sessions
+    #[command(subcommand)]
+    Sessions(AdminSessions),
+    /// List everyone's devices; end and refuse their sessions
+    #[command(subcommand)]
+    Devices(AdminDevices),
+    /// List and withdraw invitations
+    #[command(subcommand)]
+    Invitations(Invitations),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,5 +1,6 @@
 //! Commands: one file each, thin over the server or the client.
 
+pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod chat;
 pub(crate) mod config;

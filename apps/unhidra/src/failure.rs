@@ -81,10 +81,14 @@ fn exit_of(error: &ClientError) -> Exit {
 
 fn exit_of_rest(error: &RestError) -> Exit {
     match error.code() {
-        Some(ProblemCode::Unauthenticated | ProblemCode::Forbidden | ProblemCode::InvitationRefused) => {
-            Exit::Credentials
-        }
-        Some(ProblemCode::NotFound) => Exit::NotFound,
+        Some(
+            ProblemCode::Unauthenticated
+            | ProblemCode::Forbidden
+            | ProblemCode::InvitationRefused
+            | ProblemCode::PasswordWrong
+            | ProblemCode::DeviceRefused,
+        ) => Exit::Credentials,
+        Some(ProblemCode::NotFound | ProblemCode::AccountDeleted) => Exit::NotFound,
         Some(ProblemCode::Malformed | ProblemCode::PasswordUnsuitable | ProblemCode::TooLarge) => Exit::Input,
         Some(ProblemCode::RateLimited | ProblemCode::Unavailable | ProblemCode::Internal) => {
             Exit::Unreachable

@@ -9,6 +9,7 @@ mod output;
 mod progress;
 mod qr;
 mod server;
+mod table;
 
 use std::{alloc::System, process::ExitCode};
 
@@ -17,7 +18,7 @@ use rustix::fs::Mode;
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::{
-    arguments::{Admin, Arguments, Command, Config, Devices},
+    arguments::{AccountCommand, Admin, Arguments, Command, Config, Devices},
     command::opening::Opening,
     exit::{Exit, OrExit as _, Outcome},
     output::{Output, printable},
@@ -80,6 +81,16 @@ async fn dispatch(Arguments { global, command }: Arguments, output: Output) -> O
         Command::Listen => command::read::listen(&opening()?, output).await,
         Command::Admin(Admin::Invite { role, expires }) => {
             command::admin::invite(&opening()?, role, expires, output).await
+        }
+        Command::Admin(Admin::Users(users)) => command::admin::users(&opening()?, users, output).await,
+        Command::Admin(Admin::Sessions(act)) => command::admin::sessions(&opening()?, act, output).await,
+        Command::Admin(Admin::Devices(act)) => command::admin::devices(&opening()?, act, output).await,
+        Command::Admin(Admin::Invitations(act)) => {
+            command::admin::invitations(&opening()?, act, output).await
+        }
+        Command::Sessions(act) => command::account::sessions(&opening()?, act, output).await,
+        Command::Account(AccountCommand::Delete(options)) => {
+            command::account::delete(&opening()?, options, output).await
         }
         Command::Doctor(options) => command::doctor::doctor(&options, output),
         Command::Config(Config::Example) => command::config::example(),

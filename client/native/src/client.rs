@@ -4,6 +4,7 @@
 //! as they are awaited, so there is no task to own or stop. The store runs on the calling thread; a step costs one
 //! `fsync`. Several processes may each have a client on one profile.
 
+mod administration;
 mod asked;
 mod drive;
 mod enrol;
@@ -26,6 +27,7 @@ use unhidra_wire::rest;
 
 use self::asked::Asked;
 pub use self::{
+    administration::Whose,
     enrol::{Founding, LoggedIn},
     error::{ClientError, Mismatch, Remedy},
     link::{Certifying, Comparing, NewDevice},

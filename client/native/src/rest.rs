@@ -2,6 +2,7 @@
 //!
 //! It sends and parses; who calls what when is the business of [`crate::client`].
 
+mod admin;
 mod error;
 
 use std::time::Duration;

@@ -1,10 +1,13 @@
-//! `admin invite`.
+//! `admin`: invitations, and what is in `roster`.
+
+mod roster;
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 use unhidra_types::Role;
 
+pub(crate) use self::roster::{devices, invitations, sessions, users};
 use super::{opening::Opening, read::shown_time};
 use crate::{arguments::InviteRole, exit::Outcome, output::Output};
 

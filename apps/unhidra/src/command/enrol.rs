@@ -209,12 +209,12 @@ fn in_rows(phrase: &str) -> String {
 
 /// Whether a new password is typed twice.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Repeat {
+pub(super) enum Repeat {
     Yes,
     No,
 }
 
-fn password(file: Option<&Path>, repeat: Repeat) -> Result<Zeroizing<String>, Failure> {
+pub(super) fn password(file: Option<&Path>, repeat: Repeat) -> Result<Zeroizing<String>, Failure> {
     if let Some(file) = file {
         return first_line(file).or_exit(Exit::Credentials);
     }

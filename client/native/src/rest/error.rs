@@ -109,6 +109,13 @@ impl Refusal {
             ProblemCode::TooMany => "remove something first: a limit is reached",
             ProblemCode::TooLarge => "send less at once",
             ProblemCode::RateLimited | ProblemCode::Unavailable => "try again later",
+            ProblemCode::PasswordWrong => "check the password",
+            ProblemCode::DeviceRefused => "ask an administrator to allow this device again",
+            ProblemCode::AccountDeleted => "nobody can be reached under it again",
+            ProblemCode::LastAdministrator => {
+                "invite another one first: `unhidra admin invite --role super-admin`"
+            }
+            ProblemCode::IdempotencyKeyReused => "use a new key for a new request",
             ProblemCode::Internal => "give the request id to the server's administrator",
             _ => "use a client that is as new as the server",
         }
