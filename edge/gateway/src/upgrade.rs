@@ -110,7 +110,9 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
         .await
         .map_err(|error| match error {
             AuthenticateError::Store(error) => failed(&error, context),
-            AuthenticateError::Token(_) | AuthenticateError::Over => UNAUTHENTICATED,
+            AuthenticateError::Token(_) | AuthenticateError::Over | AuthenticateError::Revoked => {
+                UNAUTHENTICATED
+            }
         })?;
     let sender = may_connect(&principal).ok_or(UNAUTHENTICATED)?;
     let items = inbox(sender.user, sender.device, sender.session);
@@ -185,6 +187,7 @@ async fn greet(
         Ok(_) => {}
         Err(AuthenticateError::Store(error)) => return Err(unavailable(&error)),
         Err(AuthenticateError::Token(_) | AuthenticateError::Over) => return Err(Close::SessionEnded),
+        Err(AuthenticateError::Revoked) => return Err(Close::DeviceRevoked),
     }
     welcome(identity, messaging, sender, context)
         .await

@@ -89,6 +89,10 @@ impl Rule {
             Err(AuthenticateError::Token(_) | AuthenticateError::Over) => {
                 Err(self.deny(Denial::Unauthenticated, caller).await)
             }
+            Err(AuthenticateError::Revoked) => {
+                let denied = self.deny(Denial::Unauthenticated, caller).await;
+                Err(denied.of_a_revoked_device())
+            }
         }
     }
 

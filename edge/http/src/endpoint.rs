@@ -14,7 +14,7 @@ use unhidra_wire::rest::{self, ProblemCode};
 pub use self::documentation::Documentation;
 use crate::{
     App,
-    handler::{account, admin, conversation, device, link, public, session, user},
+    handler::{account, admin, conversation, device, identity, link, public, session, user},
 };
 
 /// One route.
@@ -138,6 +138,35 @@ pub fn endpoints() -> Vec<Endpoint> {
         .summary("The own wrapped identity key")
         .answers::<rest::Recovery>()
         .refuses(&[C::NotFound]),
+        put(
+            "/v1/users/me/recovery",
+            A::ReplaceRecovery,
+            T::OwnUser,
+            identity::replace_recovery,
+        )
+        .summary("Wrap the own identity key by another recovery key")
+        .takes::<rest::ReplaceRecovery>()
+        .refuses(&[C::NotFound, C::ChainRefused]),
+        post(
+            "/v1/users/me/identity/rotation",
+            A::RotateIdentity,
+            T::OwnUser,
+            identity::rotate,
+        )
+        .summary("Replace the own identity by one that it signed")
+        .takes::<rest::ReplaceIdentity>()
+        .answers::<rest::ChainHead>()
+        .refuses(&[C::NotFound, C::ChainConflict, C::ChainRefused, C::TooMany, C::TooSoon]),
+        post(
+            "/v1/users/me/identity/reset",
+            A::ResetIdentity,
+            T::OwnUser,
+            identity::reset,
+        )
+        .summary("Replace the own identity by one that nothing vouches for")
+        .takes::<rest::ReplaceIdentity>()
+        .answers::<rest::ChainHead>()
+        .refuses(&[C::NotFound, C::ChainConflict, C::ChainRefused, C::TooMany, C::TooSoon]),
         post(
             "/v1/users/{user}/bundles",
             A::TakeBundles,

@@ -11,6 +11,8 @@ use unhidra_identity::{
     account::AccountError, administration::AdministrationError, deletion::DeleteError, deletion::ExistsError,
     device_chain::ExtendError, invitation::InviteError, link::LinkError, login::LoginError,
     prekey::PrekeyError, session::SessionError,
+    account::AccountError, device_chain::ExtendError, identity_change::ReplaceError, invitation::InviteError,
+    link::LinkError, login::LoginError, prekey::PrekeyError, session::SessionError,
 };
 use unhidra_messaging::{append::AppendError, conversation::OpenError};
 use unhidra_policy::Denial;
@@ -30,6 +32,8 @@ pub(crate) struct Failure {
     code: ProblemCode,
     title: &'static str,
     head: Option<ChainHead>,
+    /// Seconds, when it is not what the code says by itself.
+    retry_after: Option<u64>,
     /// For the log only.
     pub(crate) cause: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -40,6 +44,7 @@ impl Failure {
             code,
             title,
             head: None,
+            retry_after: None,
             cause: None,
         }
     }
@@ -83,6 +88,18 @@ impl Failure {
         Self::new(ProblemCode::Unauthenticated, "valid credentials are needed")
     }
 
+    /// The same refusal, told to a device that was revoked.
+    pub(crate) fn of_a_revoked_device(self) -> Self {
+        match self.code {
+            ProblemCode::Unauthenticated => Self::device_revoked(),
+            _ => self,
+        }
+    }
+
+    const fn device_revoked() -> Self {
+        Self::new(ProblemCode::DeviceRevoked, "this device was revoked, for good")
+    }
+
     fn internal(cause: impl Error + Send + Sync + 'static) -> Self {
         Self {
             cause: Some(Arc::new(cause)),
@@ -113,10 +130,12 @@ impl Failure {
             header::CONTENT_TYPE,
             HeaderValue::from_static(Problem::CONTENT_TYPE),
         );
-        if self.code == ProblemCode::Unauthenticated {
+        if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if matches!(self.code, ProblemCode::Unavailable | ProblemCode::RateLimited) {
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        } else if matches!(self.code, ProblemCode::Unavailable | ProblemCode::RateLimited) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
         response
@@ -136,6 +155,8 @@ pub(crate) const fn status(code: ProblemCode) -> StatusCode {
         | ProblemCode::InvitationRefused
         | ProblemCode::PasswordWrong
         | ProblemCode::DeviceRefused => StatusCode::FORBIDDEN,
+        ProblemCode::Unauthenticated | ProblemCode::DeviceRevoked => StatusCode::UNAUTHORIZED,
+        ProblemCode::Forbidden | ProblemCode::InvitationRefused => StatusCode::FORBIDDEN,
         ProblemCode::NotFound => StatusCode::NOT_FOUND,
         ProblemCode::AccountDeleted => StatusCode::GONE,
         ProblemCode::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -147,7 +168,7 @@ pub(crate) const fn status(code: ProblemCode) -> StatusCode {
         | ProblemCode::TooMany => StatusCode::CONFLICT,
         ProblemCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ProblemCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        ProblemCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ProblemCode::RateLimited | ProblemCode::TooSoon => StatusCode::TOO_MANY_REQUESTS,
         ProblemCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -237,6 +258,7 @@ impl From<SessionError> for Failure {
                 ProblemCode::DeviceRefused,
                 "an administrator refuses the sessions of this device",
             ),
+            SessionError::Revoked => Self::device_revoked(),
             SessionError::Keys(error) => Self::internal(error),
             SessionError::Store(error) => error.into(),
         }
@@ -270,6 +292,28 @@ impl From<ExtendError> for Failure {
                     "a record, proof or recovery wrap does not hold",
                 )
             },
+        }
+    }
+}
+
+impl From<ReplaceError> for Failure {
+    fn from(error: ReplaceError) -> Self {
+        match error {
+            ReplaceError::Chain(error) => error.into(),
+            ReplaceError::NoChain => Self::not_found(),
+            ReplaceError::TooSoon(again) => Self {
+                retry_after: Some(again.as_secs().max(1)),
+                ..Self::new(ProblemCode::TooSoon, "the identity was changed too lately")
+            },
+            refused @ (ReplaceError::Unvouched | ReplaceError::UsedBefore | ReplaceError::NotACertifier) => {
+                Self {
+                    cause: Some(Arc::new(refused)),
+                    ..Self::new(
+                        ProblemCode::ChainRefused,
+                        "the genesis does not follow the current identity, or the device does not certify",
+                    )
+                }
+            }
         }
     }
 }

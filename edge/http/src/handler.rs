@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod conversation;
 pub(crate) mod device;
+pub(crate) mod identity;
 pub(crate) mod link;
 pub(crate) mod public;
 pub(crate) mod session;

@@ -121,11 +121,16 @@ pub enum Act {
     InvitationRevoked = 104,
     /// An account was deleted by its user.
     AccountDeleted = 105,
+    /// A user's identity key was replaced by one that it signed.
+    IdentityRotated = 60,
+    /// A user's identity key was wrapped by another recovery key.
+    RecoveryReplaced = 61,
 }
 
 impl Act {
     /// Every act, in the order of the numbers.
     pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 25] = [
         Self::ServerStarted,
         Self::ServerStopped,
         Self::KeyRotated,
@@ -155,6 +160,8 @@ impl Act {
         Self::DeviceAllowed,
         Self::InvitationRevoked,
         Self::AccountDeleted,
+        Self::IdentityRotated,
+        Self::RecoveryReplaced,
     ];
 
     /// The number in the canonical bytes.

@@ -65,6 +65,12 @@ pub enum Action {
     ExtendChain,
     /// Reads a user's wrapped identity key.
     ReadRecovery,
+    /// Replaces a user's wrapped identity key; the device's capability is checked by the act.
+    ReplaceRecovery,
+    /// Replaces a user's identity by one that it signed; signatures are checked by the act.
+    RotateIdentity,
+    /// Replaces a user's identity by one that nothing vouches for.
+    ResetIdentity,
     /// Lists a user's devices.
     ListDevices,
     /// Uploads a device's prekeys.
@@ -200,6 +206,7 @@ pub enum Denial {
 impl Action {
     /// Every action.
     pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 29] = [
         Self::ReadPublic,
         Self::OpenAccount,
         Self::LogIn,
@@ -212,6 +219,9 @@ impl Action {
         Self::ReadChain,
         Self::ExtendChain,
         Self::ReadRecovery,
+        Self::ReplaceRecovery,
+        Self::RotateIdentity,
+        Self::ResetIdentity,
         Self::ListDevices,
         Self::UploadPrekeys,
         Self::ReadStock,
@@ -256,6 +266,9 @@ impl Action {
             Self::ReadChain => "read-chain",
             Self::ExtendChain => "extend-chain",
             Self::ReadRecovery => "read-recovery",
+            Self::ReplaceRecovery => "replace-recovery",
+            Self::RotateIdentity => "rotate-identity",
+            Self::ResetIdentity => "reset-identity",
             Self::ListDevices => "list-devices",
             Self::UploadPrekeys => "upload-prekeys",
             Self::ReadStock => "read-stock",
@@ -359,6 +372,8 @@ fn while_enrolling(action: Action, resource: &Resource, user: UserId) -> bool {
         | A::ReadRecovery
         | A::LinkAsNewDevice
         | A::DeleteAccount => resource.belongs_to(user) && matches!(resource, Resource::User { .. }),
+        | A::ResetIdentity
+        | A::LinkAsNewDevice => resource.belongs_to(user) && matches!(resource, Resource::User { .. }),
         _ => false,
     }
 }
@@ -373,6 +388,8 @@ fn with_a_device(action: Action, resource: &Resource, user: UserId, device: Devi
         (
             A::ExtendChain
             | A::ReadRecovery
+            | A::ReplaceRecovery
+            | A::RotateIdentity
             | A::ListDevices
             | A::LinkAsCertifier
             | A::OpenConversation

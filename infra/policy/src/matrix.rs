@@ -44,6 +44,9 @@ const MATRIX: &str = "
     read-chain         colleague             u          f          +       +
     extend-chain       own-user              u          +          +       +
     read-recovery      own-user              u          +          +       +
+    replace-recovery   own-user              u          f          +       +
+    rotate-identity    own-user              u          f          +       +
+    reset-identity     own-user              u          +          f       f
     list-devices       own-user              u          f          +       +
     upload-prekeys     this-device           u          f          +       +
     read-stock         this-device           u          f          +       +

@@ -115,7 +115,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Takes over a newer certificate of a device; its keys stay.
+    /// Takes over a newer certificate of a device; its keys stay, and with them its prekeys, which name the certificate.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -132,6 +132,9 @@ impl Tx<'_> {
                 column::millis(certified.not_before),
                 column::millis(certified.not_after)
             ])?;
+        self.connection
+            .prepare_cached("UPDATE prekey_set SET certificate_hash = ?2 WHERE device_id = ?1")?
+            .execute(params![id.as_bytes(), certified.certificate_hash])?;
         Ok(())
     }
 

@@ -22,6 +22,7 @@ pub mod device;
 pub mod entry;
 pub mod event;
 pub mod idempotency;
+pub mod former_chain;
 pub mod invitation;
 pub mod link;
 pub mod migration;

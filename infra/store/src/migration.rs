@@ -7,6 +7,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0002_identity.sql"),
     include_str!("../migrations/0003_windows.sql"),
     include_str!("../migrations/0008_idempotency.sql"),
+    include_str!("../migrations/0005_identity_changes.sql"),
 ];
 
 /// Why a schema could not be brought up to date.

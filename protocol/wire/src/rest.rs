@@ -7,6 +7,7 @@ mod account;
 mod admin;
 mod conversation;
 mod device;
+mod identity;
 mod link;
 mod problem;
 mod session;
@@ -18,7 +19,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 pub use unhidra_types::Role;
 
-pub use self::{account::*, admin::*, conversation::*, device::*, link::*, problem::*, session::*, user::*};
+pub use self::{account::*, admin::*, conversation::*, device::*, identity::*, link::*, problem::*, session::*, user::*};
 
 /// A text that must not be printed or logged: a password or a token.
 #[derive(Clone, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use unhidra_keys::{Scope, TokenError};
 use unhidra_policy::Principal;
 use unhidra_runtime::Context;
 use unhidra_store::StoreError;
-use unhidra_types::UserId;
+use unhidra_types::{DeviceId, UserId};
 
 use crate::Identity;
 
@@ -31,6 +31,9 @@ pub enum AuthenticateError {
     /// Its session, device or account is over.
     #[error("session, device or account is over")]
     Over,
+    /// Its device was revoked. Only who holds the device's token learns this.
+    #[error("device is revoked")]
+    Revoked,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -67,7 +70,10 @@ impl Identity {
                     .store()
                     .read(move |snapshot| snapshot.speaker(session))
                     .await?;
-                let speaker = speaker.ok_or(AuthenticateError::Over)?;
+                let Some(speaker) = speaker else {
+                    let device = claims.did;
+                    return Err(self.why_over(device).await?);
+                };
                 if (Some(speaker.device), speaker.user) != (claims.did, claims.sub) {
                     return Err(AuthenticateError::Over);
                 }
@@ -93,5 +99,17 @@ impl Identity {
                 })
             }
         }
+    }
+
+    /// Why a session does not speak any more.
+    async fn why_over(&self, device: Option<DeviceId>) -> Result<AuthenticateError, StoreError> {
+        let Some(device) = device else {
+            return Ok(AuthenticateError::Over);
+        };
+        let found = self.store().read(move |snapshot| snapshot.device(device)).await?;
+        Ok(match found {
+            Some(found) if found.revoked_at.is_some() => AuthenticateError::Revoked,
+            _ => AuthenticateError::Over,
+        })
     }
 }

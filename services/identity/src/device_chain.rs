@@ -1,10 +1,11 @@
 //! Device chains: what is appended is verified first, and what it changes takes effect with it.
 
+mod proof;
+
 use std::collections::BTreeSet;
 
 use unhidra_audit::{Act, Details, Record as AuditRecord, Subject};
-use unhidra_chain::{Chain, ChainError, DeviceCertificate, Record, auth::Claim};
-use unhidra_crypto::ed25519::SIGNATURE_BYTES;
+use unhidra_chain::{Chain, ChainError, Record};
 use unhidra_runtime::{Context, Overloaded};
 use unhidra_store::{
     Event, StoreError, Tx,
@@ -16,6 +17,7 @@ use unhidra_wire::{
     rest::{ChainHead, ChainRecords, DeviceProof, ExtendChain, Recovery},
 };
 
+pub(crate) use self::proof::{certified, certify};
 use crate::{Caller, Identity, append};
 
 /// Records in one upload or one page.
@@ -62,18 +64,18 @@ pub enum ExtendError {
 }
 
 /// An upload that was verified.
-struct Extension {
-    user: UserId,
-    org: OrgId,
-    expected: u32,
-    records: Vec<Vec<u8>>,
-    head: ChainHead,
-    changes: Vec<Change>,
-    recovery: Option<Vec<u8>>,
+pub(crate) struct Extension {
+    pub(crate) user: UserId,
+    pub(crate) org: OrgId,
+    pub(crate) expected: u32,
+    pub(crate) records: Vec<Vec<u8>>,
+    pub(crate) head: ChainHead,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) recovery: Option<Vec<u8>>,
 }
 
 /// What one record changes.
-enum Change {
+pub(crate) enum Change {
     Begun,
     Certified(DeviceId, String, Certified),
     Renewed(DeviceId, Certified),
@@ -143,7 +145,7 @@ impl Identity {
 }
 
 impl Extension {
-    fn take_effect(
+    pub(crate) fn take_effect(
         self,
         tx: &mut Tx<'_>,
         context: &Context,
@@ -232,7 +234,10 @@ impl Extension {
     }
 }
 
-fn whole_chain(snapshot: &unhidra_store::Snapshot<'_>, user: UserId) -> Result<Vec<Vec<u8>>, StoreError> {
+pub(crate) fn whole_chain(
+    snapshot: &unhidra_store::Snapshot<'_>,
+    user: UserId,
+) -> Result<Vec<Vec<u8>>, StoreError> {
     let all = u32::try_from(MAX_CHAIN_RECORDS).unwrap_or(u32::MAX);
     snapshot.chain_records(user, 0, all)
 }
@@ -290,16 +295,22 @@ fn verify(
     })
 }
 
-fn check_form(body: &ExtendChain) -> Result<(), ExtendError> {
+pub(crate) fn check_size(records: &[Base64], proofs: &[DeviceProof]) -> Result<(), ExtendError> {
     let page = usize::try_from(PAGE_RECORDS).unwrap_or(usize::MAX);
-    let devices: BTreeSet<_> = body.proofs.iter().map(|proof| proof.device_id).collect();
-    let is_form = (1..=page).contains(&body.records.len())
-        && devices.len() == body.proofs.len()
-        && body.proofs.len() <= body.records.len()
-        && body.proofs.iter().all(|proof| is_name(&proof.name));
-    if !is_form {
-        return Err(ExtendError::Malformed);
+    let devices: BTreeSet<_> = proofs.iter().map(|proof| proof.device_id).collect();
+    let is_form = (1..=page).contains(&records.len())
+        && devices.len() == proofs.len()
+        && proofs.len() <= records.len()
+        && proofs.iter().all(|proof| is_name(&proof.name));
+    if is_form {
+        Ok(())
+    } else {
+        Err(ExtendError::Malformed)
     }
+}
+
+fn check_form(body: &ExtendChain) -> Result<(), ExtendError> {
+    check_size(&body.records, &body.proofs)?;
     // A first upload is a genesis with its wrap and a certificate; later there is nothing to wrap.
     let first = body.expected == 0;
     if first != body.recovery.is_some() {
@@ -312,7 +323,7 @@ fn check_form(body: &ExtendChain) -> Result<(), ExtendError> {
     }
 }
 
-fn check_recovery(chain: &Chain, wrapped: Option<&Base64>) -> Result<(), ExtendError> {
+pub(crate) fn check_recovery(chain: &Chain, wrapped: Option<&Base64>) -> Result<(), ExtendError> {
     let fits = wrapped.is_some_and(|Base64(wrapped)| {
         let expected = [&[RECOVERY_VERSION], chain.genesis().hash().as_slice()].concat();
         wrapped.len() == RECOVERY_BYTES && wrapped.starts_with(&expected)
@@ -334,30 +345,9 @@ fn append_record(chain: &mut Chain, record: &[u8], proofs: &[DeviceProof]) -> Re
             if known.contains(&id) {
                 return Ok(Change::Renewed(id, certified(&certificate)));
             }
-            let proof = proofs
-                .iter()
-                .find(|proof| proof.device_id == id)
-                .ok_or(ExtendError::Unproved(id))?;
-            check_proof(&certificate, &proof.signature)?;
-            Ok(Change::Certified(id, proof.name.clone(), certified(&certificate)))
+            certify(&certificate, proofs)
         }
     }
-}
-
-fn check_proof(
-    certificate: &DeviceCertificate,
-    proof: &Base64Array<SIGNATURE_BYTES>,
-) -> Result<(), ExtendError> {
-    let subject = certificate.subject();
-    let claim = Claim {
-        user: certificate.user(),
-        device: subject.device,
-        dsk: subject.dsk,
-        dik: subject.dik,
-    };
-    claim
-        .verify(&proof.0)
-        .map_err(|_| ExtendError::Unproved(subject.device))
 }
 
 fn too_many(error: ChainError) -> ExtendError {
@@ -367,23 +357,12 @@ fn too_many(error: ChainError) -> ExtendError {
     }
 }
 
-fn certified(certificate: &DeviceCertificate) -> Certified {
-    let (subject, validity) = (certificate.subject(), certificate.validity());
-    Certified {
-        capabilities: subject.capabilities.bits(),
-        dsk: *subject.dsk.as_bytes(),
-        certificate_hash: certificate.hash(),
-        not_before: validity.not_before,
-        not_after: validity.not_after,
-    }
-}
-
-fn head_of_chain(chain: &Chain) -> ChainHead {
+pub(crate) fn head_of_chain(chain: &Chain) -> ChainHead {
     let head = chain.head();
     head_of((head.version.0, head.hash))
 }
 
-fn head_of((version, hash): (u32, [u8; 32])) -> ChainHead {
+pub(crate) fn head_of((version, hash): (u32, [u8; 32])) -> ChainHead {
     ChainHead {
         version,
         hash: Base64Array(hash),

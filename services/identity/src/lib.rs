@@ -22,6 +22,7 @@ pub mod config;
 pub mod deletion;
 pub mod device_chain;
 pub mod directory;
+pub mod identity_change;
 pub mod invitation;
 pub mod link;
 pub mod login;

@@ -22,6 +22,9 @@ pub enum SessionError {
     /// The device has proved itself, but an administrator refuses its sessions.
     #[error("device refused by an administrator")]
     DeviceRefused,
+    /// The device was revoked. Only who holds its key and a token of its last session learns this.
+    #[error("device is revoked")]
+    Revoked,
     /// No token could be signed or sealed.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -134,21 +137,28 @@ impl Identity {
         let subject = Subject::Session(token.session);
         let id = token.session;
         let found = self.store().read(move |snapshot| {
-            let session = snapshot.session(id)?.filter(|session| session.ended_at.is_none());
-            let speaker = snapshot.speaker(id)?;
-            let device = speaker
-                .map(|speaker| snapshot.device(speaker.device))
-                .transpose()?
-                .flatten();
-            Ok::<_, StoreError>(session.zip(device))
+            let session = snapshot.session(id)?;
+            let device = match &session {
+                Some(session) => snapshot.device(session.device)?,
+                None => None,
+            };
+            let speaks = snapshot.speaker(id)?.is_some();
+            Ok::<_, StoreError>((session.zip(device), speaks))
         });
-        let found = found
-            .await?
-            .filter(|(session, _)| self.is_in_time(session, context.now));
+        let (found, speaks) = found.await?;
+        let hash = token.hash();
+        if let Some((_, device)) = &found
+            && device.revoked_at.is_some()
+            && self.is_signed(device, &hash, &body.signature.0)
+        {
+            self.note_session_refusal(caller, Act::RefreshRefused, subject)
+                .await?;
+            return Err(SessionError::Revoked);
+        }
+        let found = found.filter(|(session, _)| speaks && self.is_in_time(session, context.now));
         let Some((session, device)) = found else {
             return self.refuse_session(caller, Act::RefreshRefused, subject).await;
         };
-        let hash = token.hash();
         if matches!(presented(&session, &hash), Presented::Spent) {
             return self.end_reused(caller, id).await;
         }
@@ -262,13 +272,22 @@ impl Identity {
         act: Act,
         subject: Subject,
     ) -> Result<Tokens, SessionError> {
+        self.note_session_refusal(caller, act, subject).await?;
+        Err(SessionError::Refused)
+    }
+
+    async fn note_session_refusal(
+        &self,
+        caller: &Caller,
+        act: Act,
+        subject: Subject,
+    ) -> Result<(), StoreError> {
         let key = match subject {
             Subject::Session(session) => self.key_of_session(session),
             _ => self.key_of_caller(caller),
         };
-        self.note_refusal(&caller.context, key, self.record(caller, act, subject))
-            .await?;
-        Err(SessionError::Refused)
+        let record = self.record(caller, act, subject);
+        self.note_refusal(&caller.context, key, record).await
     }
 }
 

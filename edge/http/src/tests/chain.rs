@@ -211,14 +211,14 @@ async fn a_revoked_device_loses_its_session_its_prekeys_and_its_way_back() {
     );
     assert_eq!(
         world.get("/v1/me", alice.access_of(1)).await.problem(),
-        ProblemCode::Unauthenticated
+        ProblemCode::DeviceRevoked
     );
     let back = alice.devices[1].begin_session(&world, &alice.enrol).await;
     assert_eq!(back.problem(), ProblemCode::Unauthenticated);
     let refreshed = alice.devices[1]
         .refresh(&world, &alice.devices[1].refresh_token())
         .await;
-    assert_eq!(refreshed.problem(), ProblemCode::Unauthenticated);
+    assert_eq!(refreshed.problem(), ProblemCode::DeviceRevoked);
     let bundles = world
         .post(
             &format!("/v1/users/{}/bundles", alice.user),

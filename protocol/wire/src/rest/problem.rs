@@ -62,6 +62,8 @@ pub enum ProblemCode {
     UnsupportedVersion,
     /// No valid credentials, whatever is wrong with them.
     Unauthenticated,
+    /// The device was revoked, for good.
+    DeviceRevoked,
     /// The credentials do not allow this.
     Forbidden,
     /// No such thing, or not for the caller.
@@ -90,6 +92,8 @@ pub enum ProblemCode {
     UnsupportedMediaType,
     /// Too many requests; see `Retry-After`.
     RateLimited,
+    /// It was done too lately; see `Retry-After`, which may be a day.
+    TooSoon,
     /// The server can't do this now; see `Retry-After`.
     Unavailable,
     /// The server failed; the log has the cause under the request id.
@@ -115,6 +119,7 @@ impl ProblemCode {
         Self::Malformed,
         Self::UnsupportedVersion,
         Self::Unauthenticated,
+        Self::DeviceRevoked,
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -129,6 +134,7 @@ impl ProblemCode {
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::RateLimited,
+        Self::TooSoon,
         Self::Unavailable,
         Self::Internal,
         Self::PasswordWrong,
