@@ -37,7 +37,12 @@ impl Step<'_> {
             // It was refused once, sent by another process as well, and taken there.
             None => match Queued::dequeue(self.tx, State::Stale, number)? {
                 Some(queued) => queued,
-                None => return Ok(()),
+                // It was on its way when the identity that it was sealed for was replaced, and arrived before.
+                None => match Queued::dequeue(self.tx, State::Failed, number)? {
+                    Some(queued) if queued.failure == Some(Failure::IdentityChanged) => queued,
+                    Some(queued) => return queued.enqueue(self.tx, State::Failed, number),
+                    None => return Ok(()),
+                },
             },
         };
         let entry = Entry::load_at(self.tx, number)?;

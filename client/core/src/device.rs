@@ -4,7 +4,9 @@
 //! what is to be sent, as long as it is not answered. After a crash the loop starts over and nothing is lost or doubled.
 
 mod answers;
+mod contacts;
 mod frames;
+mod identity;
 mod linking;
 mod pruning;
 mod reading;
@@ -20,6 +22,8 @@ use unhidra_wire::{
 };
 
 pub use self::{
+    contacts::Known,
+    identity::{NextKey, OwnIdentity, RotateError, Rotation, Shown},
     linking::{CertifyError, ChainExtension},
     reading::{Progress, Progression, StoredConversation},
     trust::{Standing, Trust},
@@ -130,7 +134,7 @@ impl<S: Store> Device<S> {
         self.store.transaction(|tx| {
             let chain =
                 Chain::verify(&founded.records).map_err(|_| StoreError::Damaged(StoredChain::TABLE))?;
-            let mut peer = Peer::pinned(*chain.uik().as_bytes());
+            let mut peer = Peer::pinned(crate::peer::Identity::of(chain.genesis()));
             peer.head = Some(chain.head());
             StoredChain::put(tx, &chain)?;
             peer.save(tx, me.user.as_bytes())?;
@@ -205,6 +209,10 @@ impl<S: Store> Device<S> {
         }
         let conversation = direct_conversation(self.me.user, peer);
         self.step(now, rng, |step, _| {
+            if crate::Contact::of(step.tx, peer)?.blocked {
+                return Err(SubmitError::Blocked);
+            }
+            step.accept_contact(peer)?;
             let mut plans = Plans::default();
             let mut ids = Vec::with_capacity(messages.len());
             let mut new = 0;
@@ -272,19 +280,6 @@ impl<S: Store> Device<S> {
     /// Forgets what the last connection had begun to deliver.
     pub fn disconnected(&mut self) {
         self.inboxes.clear();
-    }
-
-    /// Accepts the identity key that [`Notice::IdentityChanged`](crate::Notice::IdentityChanged) was about, after the user has looked at it.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub fn accept_identity(
-        &mut self,
-        user: UserId,
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Effects, StoreError> {
-        self.effects(now, rng, |step, _| step.accept_identity(user).map(drop))
     }
 
     /// The first `limit` entries to send after `after`, in order. Each is sent until it is answered, always with the

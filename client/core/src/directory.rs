@@ -1,11 +1,11 @@
 //! What the server's directory says about others, and how much of it is believed.
 //!
 //! The first identity key (UIK) seen for a user is pinned. A chain is believed record by record, never shorter than
-//! before; another identity key stops sending until it is accepted.
+//! before; another identity stops sending until it is accepted, unless the pinned key has signed it.
 
 use std::sync::Arc;
 
-use unhidra_chain::{Bundle, Chain, Device, Expected, ListHead, ListVersion, prekey::Generation};
+use unhidra_chain::{Bundle, Chain, Device, Expected, Genesis, ListHead, ListVersion, prekey::Generation};
 use unhidra_pair::{Address, InitiateError};
 use unhidra_types::{DeviceId, UserId};
 use unhidra_wire::rest::{Bundles, ChainRecords};
@@ -13,7 +13,8 @@ use unhidra_wire::rest::{Bundles, ChainRecords};
 use crate::{
     effects::{Need, Notice, OutboxChange},
     identity::CAPABILITIES,
-    peer::Peer,
+    identity_change::ChangeKind,
+    peer::{Identity, Peer, Retired},
     record::Record as _,
     step::Step,
     store::StoreError,
@@ -101,23 +102,34 @@ impl Step<'_> {
         chain: Arc<Chain>,
         answer: &ChainRecords,
     ) -> Result<bool, StoreError> {
-        let uik = *chain.uik().as_bytes();
-        let mut peer = self.peer(user)?.unwrap_or_else(|| Peer::pinned(uik));
-        if peer.pin != uik {
-            if peer.changed != Some(uik) {
-                peer.changed = Some(uik);
-                self.effects.notices.push(Notice::IdentityChanged(user));
+        let shown = Identity::of(chain.genesis());
+        let mut peer = self.peer(user)?.unwrap_or_else(|| Peer::pinned(shown));
+        let pinned = peer.genesis.or_else(|| held.map(|held| held.genesis().hash()));
+        let is_pinned = peer.pin == shown.uik && pinned.is_none_or(|pinned| pinned == shown.genesis);
+        if !is_pinned {
+            match self.follows(&peer, held, chain.genesis())? {
+                Follows::Signed => self.take_rotation(&mut peer, held, &chain)?,
+                Follows::Not if peer.pin != shown.uik => {
+                    if peer.changed != Some(shown) {
+                        peer.changed = Some(shown);
+                        self.note_change(user, ChangeKind::Shown, &peer, shown.uik, 0)?;
+                    }
+                    peer.save(self.tx, user.as_bytes())?;
+                    return Ok(false);
+                }
+                Follows::Not | Follows::Replayed => {
+                    self.effects.notices.push(Notice::ChainRefused(user));
+                    return Ok(false);
+                }
             }
-            peer.save(self.tx, user.as_bytes())?;
-            return Ok(false);
-        }
-        if held.is_some_and(|held| !chain.contains(&held.head())) {
+        } else if held.is_some_and(|held| !chain.contains(&held.head())) {
             self.effects.notices.push(Notice::ChainRefused(user));
             return Ok(false);
         }
         let is_news = peer.changed.is_some() || peer.head != Some(chain.head());
         // The pinned identity is back: whatever was shown instead is gone.
         peer.changed = None;
+        peer.genesis = Some(shown.genesis);
         peer.head = Some(chain.head());
         self.keep_chain(&chain)?;
         peer.save(self.tx, user.as_bytes())?;
@@ -141,20 +153,27 @@ impl Step<'_> {
         Ok(is_news)
     }
 
-    /// Pins another identity key, which the user has looked at, and closes all sessions with that user.
-    pub(crate) fn accept_identity(&mut self, user: UserId) -> Result<bool, StoreError> {
-        let Some(uik) = self.peer(user)?.and_then(|peer| peer.changed) else {
-            return Ok(false);
-        };
-        if let Some(chain) = self.chain(user)? {
-            for device in chain.devices() {
-                self.close_sessions(address_of(device))?;
-            }
+    /// How another genesis than the pinned one stands to it.
+    fn follows(
+        &mut self,
+        peer: &Peer,
+        held: Option<&Chain>,
+        genesis: &Genesis,
+    ) -> Result<Follows, StoreError> {
+        if Retired::of(self.tx, genesis.user())?.0.contains(&genesis.hash()) {
+            return Ok(Follows::Replayed);
         }
-        self.tx.delete(crate::store::Table::Chains, user.as_bytes())?;
-        Peer::pinned(uik).save(self.tx, user.as_bytes())?;
-        self.need_chain(user)?;
-        Ok(true)
+        let is_signed = genesis
+            .previous_uik()
+            .is_some_and(|previous| *previous.as_bytes() == peer.pin);
+        // One key may begin chain after chain: only time tells which of two is the later one.
+        let is_later = *genesis.uik().as_bytes() != peer.pin
+            || held.is_some_and(|held| held.genesis().created_at() < genesis.created_at());
+        Ok(match (is_signed, is_later) {
+            (true, true) => Follows::Signed,
+            (true, false) => Follows::Replayed,
+            (false, _) => Follows::Not,
+        })
     }
 
     /// Begins sessions with bundles. A device whose bundle is missing or bad is asked for once more, then owed.
@@ -217,6 +236,16 @@ impl Step<'_> {
         self.effects.more = true;
         Ok(())
     }
+}
+
+/// How another genesis stands to the pinned one.
+enum Follows {
+    /// The pinned identity key has signed it, and it is the later one.
+    Signed,
+    /// Nothing that is pinned vouches for it.
+    Not,
+    /// It was put out of use before.
+    Replayed,
 }
 
 fn address_of(device: &Device) -> Address {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use unhidra_types::{ConversationId, DeviceId, MsgId, UserId};
 use unhidra_wire::frame::ClientFrame;
 
-use crate::outbox::EntryNumber;
+use crate::{identity_change::ChangeKind, outbox::EntryNumber};
 
 /// The outcome of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,6 +119,13 @@ pub enum Notice {
     },
     /// The user has another identity key than the one that was pinned: nothing is sent until that is accepted.
     IdentityChanged(UserId),
+    /// The user's identity was replaced, and what is pinned with it.
+    IdentityReplaced {
+        /// Whose.
+        user: UserId,
+        /// How.
+        kind: ChangeKind,
+    },
     /// The server shows a shorter device list of the user than one of that user's devices has named: nothing is sent
     /// until it shows the rest. Told once for each version that is missing.
     ListWithheld(UserId),
@@ -145,6 +152,9 @@ pub enum Failure {
     /// The device lists changed more often than a message is sealed again.
     #[error("device lists keep changing")]
     ListsKeepChanging,
+    /// It was written for an identity that was replaced since.
+    #[error("written for an identity that was replaced since: send it anew if it is still meant")]
+    IdentityChanged,
 }
 
 impl Effects {

@@ -7,7 +7,13 @@ use unhidra_chain::{
     label,
     record::Subject,
 };
-use unhidra_crypto::{CryptoRng, ed25519::SigningKey, hash::sha256, kdf, x25519::SecretKey};
+use unhidra_crypto::{
+    CryptoRng,
+    ed25519::{SigningKey, VerifyingKey},
+    hash::sha256,
+    kdf,
+    x25519::SecretKey,
+};
 use unhidra_pair::{
     Address, LocalDevice,
     recovery::{RecoveryKey, WrappedIdentity},
@@ -23,6 +29,8 @@ use crate::{
 const DEVICE: &[u8] = b"device";
 /// Where a `certify` device keeps the user identity key.
 const CERTIFY: &[u8] = b"certify";
+/// Where a device keeps the identity key that it has put in the place of the current one, until the server has it.
+const NEXT: &[u8] = b"next identity";
 
 /// What a device can do when this program makes its keys.
 pub const CAPABILITIES: Capabilities = Capabilities::PQ;
@@ -100,6 +108,49 @@ impl Identity {
             wrapped,
             recovery,
         }
+    }
+
+    /// Keeps the identity key that is about to take the place of the current one.
+    pub(crate) fn save_next(next: &SigningKey, tx: &mut dyn Transaction) -> Result<(), StoreError> {
+        tx.put(Table::Identity, NEXT, next.to_seed().expose())
+    }
+
+    /// Holds the identity key that `uik` names, if this device has it, and no other one.
+    pub(crate) fn keep_custody(
+        &mut self,
+        uik: &VerifyingKey,
+        tx: &mut dyn Transaction,
+    ) -> Result<(), StoreError> {
+        if self
+            .certify
+            .as_ref()
+            .is_some_and(|held| held.verifying_key() == *uik)
+        {
+            return Ok(());
+        }
+        let next = match tx.get(Table::Identity, NEXT)? {
+            Some(seed) => {
+                let seed =
+                    Secret::try_from(seed.as_slice()).map_err(|_| StoreError::Damaged(Table::Identity))?;
+                Some(SigningKey::from_seed(&seed)).filter(|next| next.verifying_key() == *uik)
+            }
+            None => None,
+        };
+        match &next {
+            Some(next) => tx.put(Table::Identity, CERTIFY, next.to_seed().expose())?,
+            None => drop(tx.delete(Table::Identity, CERTIFY)?),
+        }
+        tx.delete(Table::Identity, NEXT)?;
+        self.certify = next;
+        Ok(())
+    }
+
+    /// Forgets every identity key.
+    pub(crate) fn forget_custody(&mut self, tx: &mut dyn Transaction) -> Result<(), StoreError> {
+        tx.delete(Table::Identity, CERTIFY)?;
+        tx.delete(Table::Identity, NEXT)?;
+        self.certify = None;
+        Ok(())
     }
 
     /// The device's own proof of possession, for the server.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use unhidra_types::{ConversationId, Timestamp, UserId};
-use unhidra_wire::frame::{ClientFrame, Deliver};
+use unhidra_wire::frame::{CapsuleKind, ClientFrame, Deliver};
 
 use crate::{
     effects::Need,
@@ -45,6 +45,8 @@ pub(crate) struct Inboxes {
     logs: BTreeMap<ConversationId, Inbox>,
     /// Logs whose cursor is to be acknowledged at the end of the step.
     moved: BTreeSet<ConversationId>,
+    /// Until this user's chain was looked at, first messages wait.
+    waits_for: Option<UserId>,
 }
 
 #[derive(Default)]
@@ -77,6 +79,15 @@ impl Item {
         }
     }
 
+    /// Whether it is the first message of a session, which binds both identities.
+    fn begins_session(&self) -> bool {
+        let capsule = match self {
+            Self::Entry(deliver) => deliver.capsule.as_ref(),
+            Self::Nothing { .. } => None,
+        };
+        capsule.is_some_and(|capsule| capsule.kind == CapsuleKind::Prekey)
+    }
+
     const fn range(&self) -> (u64, u64) {
         match self {
             Self::Entry(deliver) => (deliver.seq, deliver.seq),
@@ -89,7 +100,11 @@ impl Inboxes {
     /// Takes an item in its turn.
     pub(crate) fn arrive(&mut self, step: &mut Step<'_>, item: Item) -> Result<(), StoreError> {
         let conversation = item.conversation();
+        let waits_for = self.waits_for;
         let inbox = self.logs.entry(conversation).or_default();
+        if inbox.needs.is_none() && item.begins_session() {
+            inbox.needs = waits_for;
+        }
         if inbox.needs.is_none() {
             if inbox.process(step, item, false)? {
                 self.moved.insert(conversation);
@@ -102,11 +117,19 @@ impl Inboxes {
         Ok(())
     }
 
+    /// Lets first messages wait until this user's chain was looked at.
+    pub(crate) const fn wait_for(&mut self, user: UserId) {
+        self.waits_for = Some(user);
+    }
+
     /// Goes on with what waited for a user's chain, unless more of it is on its way.
     pub(crate) fn resume(&mut self, step: &mut Step<'_>, user: UserId) -> Result<(), StoreError> {
         let is_user = |need: &Need| matches!(need, Need::Chain { user: needed, .. } if *needed == user);
         if step.effects.needs.iter().any(is_user) {
             return Ok(());
+        }
+        if self.waits_for == Some(user) {
+            self.waits_for = None;
         }
         for (conversation, inbox) in &mut self.logs {
             if inbox.needs != Some(user) {

@@ -7,6 +7,7 @@
 //! - [`device`]: the device and its use cases, one step each   - [`effects`]: what a step asks its driver to do
 //! - [`store`]: where a device keeps its state                 - [`message`]: messages as they are kept and shown
 //! - [`waiting`]: entries that can't be opened yet             - [`security`]: what should not have happened
+//! - [`identity_change`]: identities that were replaced        - [`contact`]: requests of strangers, blocked users
 //!
 //! Inside: `send` and `accept` (out), `inbox` and `receive` (in), `directory` (whom to believe), `prekeys`, `receipts`, `batch`;
 //! `step` is what they all work on, `record` how it lies in the store.
@@ -18,12 +19,14 @@
 
 mod accept;
 mod batch;
+pub mod contact;
 mod conversation;
 mod dedupe;
 pub mod device;
 mod directory;
 pub mod effects;
 pub mod identity;
+pub mod identity_change;
 mod inbox;
 pub mod message;
 mod outbox;
@@ -38,9 +41,11 @@ mod step;
 pub mod store;
 pub mod waiting;
 
+pub use contact::{Blocking, Contact};
 pub use device::{Device, MessageKey, Opened, Progress, Submitted};
 pub use effects::{Answer, Effects, Failure, Need, Notice, OutboxChange};
 pub use identity::NewIdentity;
+pub use identity_change::{ChangeKind, IdentityChange};
 pub use message::{Message, MessageBody};
 pub use outbox::EntryNumber;
 pub use send::SubmitError;

@@ -372,6 +372,7 @@ impl Record for Queued {
             Some(Failure::NotFound) => 1,
             Some(Failure::Malformed) => 2,
             Some(Failure::ListsKeepChanging) => 3,
+            Some(Failure::IdentityChanged) => 4,
         });
         out.push(count(self.owed.len()));
         for (user, device) in &self.owed {
@@ -389,6 +390,7 @@ impl Record for Queued {
             1 => Some(Failure::NotFound),
             2 => Some(Failure::Malformed),
             3 => Some(Failure::ListsKeepChanging),
+            4 => Some(Failure::IdentityChanged),
             _ => return Err(Malformed),
         };
         let mut owed = Vec::new();

@@ -1,7 +1,9 @@
 //! What is known of a user: the pinned identity key, the verified chain, and whether messages may go there.
 
+use std::collections::VecDeque;
+
 use unhidra_chain::{
-    Chain, ListHead, ListVersion,
+    Chain, Genesis, ListHead, ListVersion,
     codec::{Malformed, Reader},
 };
 use unhidra_pair::Address;
@@ -12,6 +14,11 @@ use crate::{
     store::{StoreError, Table, Transaction},
 };
 
+/// The user has compared the safety number.
+const VERIFIED: u8 = 1;
+/// The record says which genesis it belongs to.
+const WITH_GENESIS: u8 = 2;
+
 /// One user, as this device knows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
@@ -21,20 +28,42 @@ pub(crate) struct Peer {
     pub(crate) head: Option<ListHead>,
     /// The highest list version that a device of this user named (`required_seq`).
     pub(crate) required: ListVersion,
-    /// Another identity key that the server shows: nothing is sent until it is accepted.
-    pub(crate) changed: Option<[u8; 32]>,
+    /// Another identity that the server shows: nothing is sent until it is accepted.
+    pub(crate) changed: Option<Identity>,
     /// The user has compared the safety number of the pinned key.
     pub(crate) verified: bool,
+    /// SHA-256 of the genesis that the pin and all numbers here belong to; absent only from what older versions stored.
+    pub(crate) genesis: Option<[u8; 32]>,
+    /// When this genesis took the place of another one, by this device's clock; the epoch when it did not.
+    pub(crate) since: Timestamp,
+}
+
+/// An identity key with the genesis that names it: a key may begin more than one chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) uik: [u8; 32],
+    pub(crate) genesis: [u8; 32],
+}
+
+impl Identity {
+    pub(crate) fn of(genesis: &Genesis) -> Self {
+        Self {
+            uik: *genesis.uik().as_bytes(),
+            genesis: genesis.hash(),
+        }
+    }
 }
 
 impl Peer {
-    pub(crate) const fn pinned(pin: [u8; 32]) -> Self {
+    pub(crate) const fn pinned(identity: Identity) -> Self {
         Self {
-            pin,
+            pin: identity.uik,
             head: None,
             required: ListVersion(0),
             changed: None,
             verified: false,
+            genesis: Some(identity.genesis),
+            since: Timestamp::EPOCH,
         }
     }
 
@@ -47,7 +76,9 @@ impl Peer {
 impl Record for Peer {
     const TABLE: Table = Table::Peers;
 
-    /// `pin(32) head?(1 | version(4) hash(32)) required(4) changed?(1 | UIK(32)) verified(1)`.
+    /// `pin(32) head?(1 | version(4) hash(32)) required(4) changed?(1 | UIK(32)) flags(1)`, then, with flag 2,
+    /// `genesis?(1 | 32) since(8) changed genesis?(1 | 32)`. Flag 1 is `verified`; flag 2 is always set by this version.
+    /// What an older version stored without the genesis of a change shows the change anew.
     fn write(&self, out: &mut Vec<u8>) {
         out.extend(self.pin);
         out.push(u8::from(self.head.is_some()));
@@ -56,8 +87,11 @@ impl Record for Peer {
             out.extend(head.hash);
         }
         out.extend(self.required.0.to_be_bytes());
-        write_option(out, self.changed.as_ref());
-        out.push(u8::from(self.verified));
+        write_option(out, self.changed.as_ref().map(|changed| &changed.uik));
+        out.push(u8::from(self.verified) | WITH_GENESIS);
+        write_option(out, self.genesis.as_ref());
+        out.extend(self.since.as_millis().to_be_bytes());
+        write_option(out, self.changed.as_ref().map(|changed| &changed.genesis));
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -70,17 +104,68 @@ impl Record for Peer {
             }),
             _ => return Err(Malformed),
         };
+        let required = ListVersion(reader.u32()?);
+        let changed: Option<[u8; 32]> = read_option(reader)?;
+        let flags = reader.u8()?;
+        if flags > (VERIFIED | WITH_GENESIS) {
+            return Err(Malformed);
+        }
+        let (mut genesis, mut since, mut changed_genesis) = (None, Timestamp::EPOCH, None);
+        if flags & WITH_GENESIS != 0 {
+            genesis = read_option(reader)?;
+            since = Timestamp::from_millis(reader.u64()?);
+            changed_genesis = read_option(reader)?;
+        }
         Ok(Self {
             pin,
             head,
-            required: ListVersion(reader.u32()?),
-            changed: read_option(reader)?,
-            verified: match reader.u8()? {
-                0 => false,
-                1 => true,
-                _ => return Err(Malformed),
-            },
+            required,
+            changed: changed
+                .zip(changed_genesis)
+                .map(|(uik, genesis)| Identity { uik, genesis }),
+            verified: flags & VERIFIED != 0,
+            genesis,
+            since,
         })
+    }
+}
+
+/// Genesis hashes that a user's own signature has put out of use: none of them is ever believed again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Retired(pub(crate) VecDeque<[u8; 32]>);
+
+impl Retired {
+    /// Hashes kept for a user; the oldest go first. Whoever rotates so often harms nobody else.
+    const MAX: usize = 64;
+
+    pub(crate) fn of(tx: &mut dyn Transaction, user: UserId) -> Result<Self, StoreError> {
+        Self::load(tx, user.as_bytes()).map(Option::unwrap_or_default)
+    }
+
+    pub(crate) fn add(tx: &mut dyn Transaction, user: UserId, genesis: [u8; 32]) -> Result<(), StoreError> {
+        let mut retired = Self::of(tx, user)?;
+        retired.0.push_back(genesis);
+        while retired.0.len() > Self::MAX {
+            retired.0.pop_front();
+        }
+        retired.save(tx, user.as_bytes())
+    }
+}
+
+impl Record for Retired {
+    const TABLE: Table = Table::RetiredIdentities;
+
+    /// `count(1) genesis hash(32) each`.
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(u8::try_from(self.0.len()).unwrap_or(u8::MAX));
+        out.extend(self.0.iter().flatten());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        (0..reader.u8()?)
+            .map(|_| reader.array())
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 

@@ -9,10 +9,11 @@ use unhidra_pair::{
     body::{self, Context},
     sessions::{AcceptedHandshake, Content as Opening, Opened},
 };
-use unhidra_types::{ConversationId, MsgId, UserId, limits::MAX_SEEN_EPHEMERAL_KEYS};
+use unhidra_types::{ConversationId, MsgId, Timestamp, UserId, limits::MAX_SEEN_EPHEMERAL_KEYS};
 use unhidra_wire::{content::Content, frame::Deliver};
 
 use crate::{
+    contact::Contact,
     dedupe,
     effects::Notice,
     identity::CAPABILITIES,
@@ -231,13 +232,14 @@ impl Step<'_> {
             sent_at,
             own_list,
             accepted,
+            archived_since,
             ..
         } = *opened;
         self.set_sessions(sessions);
         if let Some(accepted) = accepted {
             self.accept_handshake(&accepted)?;
         }
-        self.require_list(sender.user, own_list)?;
+        self.require_list(sender.user, own_list, archived_since)?;
         let OpenedContent {
             peer,
             cseq,
@@ -254,6 +256,10 @@ impl Step<'_> {
             sender.device,
             deliver.seq,
         )?;
+        let is_own = sender.user == self.me.user;
+        if !is_own && Contact::of(self.tx, sender.user)?.blocked {
+            return Ok(Outcome::Done);
+        }
         let body = match content {
             Content::Receipt(ids) => {
                 self.take_receipt(deliver.conversation, sender.user, &ids)?;
@@ -273,10 +279,13 @@ impl Step<'_> {
             body,
         };
         self.place(deliver.conversation, deliver.seq, &message)?;
-        if sender.user != self.me.user {
+        if is_own {
+            // Written on another device of this user.
+            self.accept_contact(peer)?;
+        } else {
+            let table = self.receipt_table(sender.user)?;
             let place = key(&[deliver.conversation.as_bytes(), &deliver.seq.to_be_bytes()]);
-            self.tx
-                .put(Table::Unreceipted, &place, deliver.msg_id.as_bytes())?;
+            self.tx.put(table, &place, deliver.msg_id.as_bytes())?;
         }
         Ok(Outcome::Done)
     }
@@ -297,10 +306,21 @@ impl Step<'_> {
     }
 
     /// A device names a newer list of its user than the one held: nothing is sealed for that user until it is here.
-    fn require_list(&mut self, user: UserId, version: unhidra_chain::ListVersion) -> Result<(), StoreError> {
+    ///
+    /// What was sealed before the user's identity was replaced counts in the list of the old genesis.
+    fn require_list(
+        &mut self,
+        user: UserId,
+        version: unhidra_chain::ListVersion,
+        archived_since: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
         let Some(mut peer) = self.peer(user)? else {
             return Ok(());
         };
+        let is_of_another_genesis = archived_since.is_some_and(|since| since <= peer.since);
+        if is_of_another_genesis {
+            return Ok(());
+        }
         if peer.head.is_some_and(|head| head.version < version) && peer.required < version {
             peer.required = version;
             peer.save(self.tx, user.as_bytes())?;

@@ -45,6 +45,9 @@ pub enum SubmitError {
     /// Messages go to somebody else.
     #[error("a message to oneself has no recipient")]
     ToOneself,
+    /// The user has blocked the other one.
+    #[error("the user is blocked")]
+    Blocked,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -250,6 +250,14 @@ tables! {
     Cursors = 22, "cursors";
     /// Hashes of own messages that were thrown away. By conversation and seq.
     Pruned = 40, "pruned";
+    /// What the user wants of other users: blocked, accepted, asking. By user.
+    Contacts = 40, "contacts";
+    /// Receipts of users whose request is not accepted. By conversation and seq.
+    WithheldReceipts = 41, "withheld receipts";
+    /// Changes of identities, the newest 1,000. By a running number.
+    IdentityChanges = 42, "identity changes";
+    /// Identities that their users have replaced. By user.
+    RetiredIdentities = 43, "retired identities";
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use unhidra_chain::codec::{Malformed, Reader};
 use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, UserId};
-use unhidra_wire::frame::{CapsuleKind, Deliver};
+use unhidra_wire::frame::{Capsule, CapsuleKind, Deliver};
 
 use crate::{
     record::{Record, read_bytes, write_bytes},
@@ -55,6 +55,29 @@ impl Waiting {
                 .as_ref()
                 .map(|capsule| (capsule.kind, capsule.sealed.clone())),
             body: deliver.body.clone(),
+        }
+    }
+}
+
+impl Waiting {
+    /// The entry as it came, for another try on `device`.
+    pub(crate) fn to_deliver(&self, device: DeviceId) -> Deliver {
+        let (version, flags) = self.envelope;
+        Deliver {
+            conversation: self.conversation,
+            seq: self.seq,
+            msg_id: self.msg_id,
+            sender: self.sender,
+            sender_device: self.sender_device,
+            server_time: self.server_time,
+            attempt: 0,
+            version,
+            flags,
+            capsule: self
+                .capsule
+                .clone()
+                .map(|(kind, sealed)| Capsule { device, kind, sealed }),
+            body: self.body.clone(),
         }
     }
 }

@@ -289,7 +289,11 @@ impl SessionSet {
             let mut sessions = self.clone();
             sessions.replace(slot, session);
             sessions.prune(now);
-            return opened(sessions, &located.header, &plaintext, route.conversation, None);
+            let archived_since = self.archived_since(slot);
+            return opened(sessions, &located.header, &plaintext, route.conversation, None).map(|opened| Opened {
+                archived_since,
+                ..opened
+            });
         }
         Err(OpenError::NoSession)
     }
@@ -366,6 +370,13 @@ impl SessionSet {
         self.archived.truncate(MAX_ARCHIVED_SESSIONS);
     }
 
+    fn archived_since(&self, slot: Slot) -> Option<Timestamp> {
+        match slot {
+            Slot::Active => None,
+            Slot::Archived(place) => self.archived.get(place).map(|old| old.since),
+        }
+    }
+
     fn sessions(&self) -> impl Iterator<Item = &Session> {
         self.active
             .iter()
@@ -439,6 +450,7 @@ fn opened(
         own_list: header.own_list,
         peer_list: header.peer_list,
         accepted,
+        archived_since: None,
     })
 }
 

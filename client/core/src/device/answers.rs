@@ -24,12 +24,19 @@ impl<S: Store> Device<S> {
         now: Timestamp,
         rng: &mut dyn CryptoRng,
     ) -> Result<Effects, StoreError> {
-        self.effects(now, rng, |step, inboxes| {
+        let effects = self.effects(now, rng, |step, inboxes| {
             let is_news = step.learn(user, from, answer)?;
             inboxes.resume(step, user)?;
+            if is_news {
+                step.reopen(user)?;
+            }
             inboxes.acknowledge(step)?;
             if is_news { step.advance() } else { Ok(()) }
-        })
+        })?;
+        if user == self.me.user {
+            self.keep_custody()?;
+        }
+        Ok(effects)
     }
 
     /// Answers [`Need::Bundles`](crate::Need::Bundles) with `POST /v1/users/{user}/bundles`.

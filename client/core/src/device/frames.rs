@@ -1,5 +1,6 @@
 //! Frames of the server, each to where it belongs.
 
+use unhidra_chain::{ListHead, ListVersion as Version};
 use unhidra_wire::frame::{ListVersion, ServerFrame, Welcome};
 
 use crate::{
@@ -15,7 +16,7 @@ pub(super) fn take_frame(
     frame: ServerFrame,
 ) -> Result<(), StoreError> {
     match frame {
-        ServerFrame::Welcome(welcome) => welcomed(step, &welcome),
+        ServerFrame::Welcome(welcome) => welcomed(step, inboxes, &welcome),
         ServerFrame::Appended(appended) => step.appended(&appended),
         ServerFrame::Refused(refused) => step.refused(&refused),
         ServerFrame::Deliver(deliver) => inboxes.arrive(step, Item::Entry(Box::new(deliver))),
@@ -36,11 +37,11 @@ pub(super) fn take_frame(
             // The backlog has been read, so keys that only it could name may go.
             step.expire_prekeys()
         }
-        ServerFrame::ListChanged(head) => listed(step, head),
+        ServerFrame::ListChanged(head) => listed(step, inboxes, head),
     }
 }
 
-fn welcomed(step: &mut Step<'_>, welcome: &Welcome) -> Result<(), StoreError> {
+fn welcomed(step: &mut Step<'_>, inboxes: &mut Inboxes, welcome: &Welcome) -> Result<(), StoreError> {
     if let Some(last) = welcome.last_accepted {
         let known = step.tx.scan(
             Table::OutboxIndex,
@@ -52,7 +53,7 @@ fn welcomed(step: &mut Step<'_>, welcome: &Welcome) -> Result<(), StoreError> {
             roll_forward(step)?;
         }
     }
-    listed(step, welcome.own_list)?;
+    listed(step, inboxes, welcome.own_list)?;
     if step.stock_is_due(welcome.stock)? {
         step.effects.needs.insert(Need::Stock);
     }
@@ -63,25 +64,25 @@ fn welcomed(step: &mut Step<'_>, welcome: &Welcome) -> Result<(), StoreError> {
 
 /// The store was set back: what it would send next may have been sent before, under the same keys.
 fn roll_forward(step: &mut Step<'_>) -> Result<(), StoreError> {
-    let rows = step
-        .tx
-        .scan(Table::Sessions, &KeyRange::all(), Order::Ascending, usize::MAX)?;
-    for row in rows {
-        let sessions = unhidra_pair::SessionSet::from_bytes(&row.value)
-            .map_err(|_| StoreError::Damaged(Table::Sessions))?;
-        let ended = sessions.archive_all(step.now);
-        step.set_sessions(ended);
-    }
+    step.archive_everything()?;
     step.replace_prekeys()?;
     step.effects.notices.push(Notice::RolledBack);
     Ok(())
 }
 
-fn listed(step: &mut Step<'_>, head: ListVersion) -> Result<(), StoreError> {
-    let held = step.peer(head.user)?.and_then(|peer| peer.head);
+fn listed(step: &mut Step<'_>, inboxes: &mut Inboxes, head: ListVersion) -> Result<(), StoreError> {
+    let held = step.chain(head.user)?;
     let concerns_us = held.is_some() || head.user == step.me.user;
-    if concerns_us && held.is_none_or(|held| held.version.0 < head.version) {
+    let stated = ListHead {
+        version: Version(head.version),
+        hash: head.head_hash,
+    };
+    if concerns_us && held.is_none_or(|held| !held.contains(&stated)) {
         step.need_chain(head.user)?;
+        if head.user == step.me.user {
+            // First messages bind the own identity, which may be another one than this device knows.
+            inboxes.wait_for(head.user);
+        }
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use crate::{
 #[non_exhaustive]
 pub enum CertifyError {
     /// This device does not hold the user identity key.
-    #[error("this device can't certify others: use the one that registered the account")]
+    #[error("this device does not hold the account's identity key")]
     NotACertifier,
     /// The own chain is not known here yet: sync first.
     #[error("the own device list is not known yet")]
@@ -133,7 +133,7 @@ impl<S: Store> Device<S> {
     ) -> Result<Effects, StoreError> {
         self.effects(now, rng, |step, _| {
             let user = step.me.user;
-            Peer::pinned(*genesis.uik().as_bytes()).save(step.tx, user.as_bytes())?;
+            Peer::pinned(crate::peer::Identity::of(genesis)).save(step.tx, user.as_bytes())?;
             step.need_chain(user)
         })
     }

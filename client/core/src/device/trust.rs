@@ -6,6 +6,7 @@ use unhidra_types::{ConversationId, Timestamp, UserId};
 
 use super::{Device, StoredConversation};
 use crate::{
+    contact::Contact,
     conversation::Conversation,
     peer::Peer,
     record::Record as _,
@@ -23,6 +24,8 @@ pub enum Standing {
     NoDevice,
     /// The server shows another identity key than the one that was pinned.
     IdentityChanged,
+    /// The user of this device has blocked them.
+    Blocked,
     /// A device of the user named a longer device list than the server shows.
     ListWithheld,
 }
@@ -48,6 +51,9 @@ impl<S: Store> Device<S> {
         rng: &mut dyn CryptoRng,
     ) -> Result<Standing, StoreError> {
         let standing = self.step(now, rng, |step, _| {
+            if Contact::of(step.tx, user)?.blocked {
+                return Ok(Standing::Blocked);
+            }
             let (peer, chain) = (step.peer(user)?, step.chain(user)?);
             let (Some(peer), Some(chain)) = (peer, chain) else {
                 return Ok(Standing::Unknown);
@@ -129,6 +135,11 @@ impl<S: Store> Device<S> {
 }
 
 pub(super) fn person(user: UserId, peer: &Peer) -> Result<Person, StoreError> {
-    let uik = VerifyingKey::from_bytes(&peer.pin).map_err(|_| StoreError::Damaged(Table::Peers))?;
+    person_of(user, &peer.pin)
+}
+
+/// A user under an identity key that was a key when it was stored.
+pub(super) fn person_of(user: UserId, uik: &[u8; 32]) -> Result<Person, StoreError> {
+    let uik = VerifyingKey::from_bytes(uik).map_err(|_| StoreError::Damaged(Table::Peers))?;
     Ok(Person { user, uik })
 }

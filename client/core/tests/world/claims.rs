@@ -42,6 +42,8 @@ fn both_users_see_one_order() {
 #[test]
 fn a_message_counts_as_delivered_when_a_device_of_the_other_user_has_stored_it() {
     let mut world = World::of_four(3);
+    world.submit(B1, "who asks first is accepted");
+    world.settle();
     world.disconnect(B1);
     world.disconnect(B2);
     let msg_id = world.submit(A1, "are you there?");
@@ -57,10 +59,12 @@ fn a_message_counts_as_delivered_when_a_device_of_the_other_user_has_stored_it()
 #[test]
 fn receipts_are_not_answered_by_receipts() {
     let mut world = World::of_four(4);
+    world.submit(B1, "zero");
+    world.settle();
     world.submit(A1, "one");
     world.settle();
-    // The text, and one receipt of each device of the other user.
-    assert_eq!(world.logs.entries[&conversation()].len(), 3);
+    // Two texts, and for each one receipt of each device of the other user.
+    assert_eq!(world.logs.entries[&conversation()].len(), 6);
 }
 
 #[test]

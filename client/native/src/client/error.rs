@@ -27,6 +27,9 @@ pub enum ClientError {
     /// The user has another identity key than the one that was pinned.
     #[error("{0} has a new identity key")]
     IdentityChanged(UserId),
+    /// The user of this device has blocked them.
+    #[error("{0} is blocked")]
+    Blocked(UserId),
     /// The server hides a device list that is known to exist.
     #[error("the server withholds the device list of {0}")]
     ListWithheld(UserId),
@@ -133,6 +136,7 @@ impl ClientError {
                 Remedy::Text("compare the digits of `unhidra verify` before you trust it")
             }
             Self::ListWithheld(_) => Remedy::Text("nothing is sent until the server shows it"),
+            Self::Blocked(_) => Remedy::Text("`unhidra contacts unblock` lets them in again"),
             Self::OtherAccount => Remedy::Text("use another profile"),
             Self::Certify(_) => Remedy::Text("link from the device that registered the account"),
             Self::Link(_) => Remedy::Text("start again with a new code"),

@@ -40,6 +40,7 @@ impl Client {
             Standing::NoDevice => Err(ClientError::NoDevice(peer)),
             Standing::IdentityChanged => Err(ClientError::IdentityChanged(peer)),
             Standing::ListWithheld => Err(ClientError::ListWithheld(peer)),
+            Standing::Blocked => Err(ClientError::Blocked(peer)),
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Opened {
     pub peer_list: ListVersion,
     /// What a first message leaves to do; `None` for every other.
     pub accepted: Option<AcceptedHandshake>,
+    /// Since when the session that opened it is archived; `None` for one that is not.
+    pub archived_since: Option<Timestamp>,
 }
 
 /// The traces of a handshake that succeeded.
