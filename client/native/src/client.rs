@@ -6,9 +6,11 @@
 
 mod administration;
 mod asked;
+mod contacts;
 mod drive;
 mod enrol;
 mod error;
+mod identity;
 mod link;
 mod messages;
 mod scan;
@@ -30,6 +32,7 @@ pub use self::{
     administration::Whose,
     enrol::{Founding, LoggedIn},
     error::{ClientError, Mismatch, Remedy},
+    identity::{RenewingRecovery, Rotating},
     link::{Certifying, Comparing, NewDevice},
     messages::{Outgoing, WaitFor},
     scan::Scan,

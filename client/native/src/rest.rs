@@ -14,8 +14,8 @@ use unhidra_types::{ConversationId, DeviceId, SessionId, UserId, Username};
 use unhidra_wire::rest::{
     AppendEntry, AppendedEntry, BeginSession, Bundles, ChainHead, ChainRecords, Conversation, Conversations,
     Devices, Enrolment, Entries, ExtendChain, Hidden, Invitation, Invite, LinkMessage, LinkMessages, LogIn,
-    Me, OpenAccount, OpenConversation, Problem, Recovery, Refresh, Stock, TakeBundles, Tokens, UploadPrekeys,
-    User,
+    Me, OpenAccount, OpenConversation, Problem, Recovery, Refresh, ReplaceIdentity, ReplaceRecovery, Stock,
+    TakeBundles, Tokens, UploadPrekeys, User,
 };
 
 pub use self::error::{Refusal, RestError};
@@ -139,6 +139,10 @@ routes! {
     extend_chain() = POST "/v1/users/me/chain", body: ExtendChain => ChainHead;
     /// The caller's wrapped identity key.
     recovery() = GET "/v1/users/me/recovery" => Recovery;
+    /// Puts an identity in the place of the caller's, which has signed it.
+    rotate_identity() = POST "/v1/users/me/identity/rotation", body: ReplaceIdentity => ChainHead;
+    /// Puts an identity in the place of the caller's, for which nothing vouches.
+    reset_identity() = POST "/v1/users/me/identity/reset", body: ReplaceIdentity => ChainHead;
     /// The caller's devices.
     devices() = GET "/v1/devices" => Devices;
     /// Adds prekeys or replaces the set.
@@ -205,6 +209,17 @@ impl Rest {
     pub async fn end_session(&self, token: &Hidden, session: SessionId) -> Result<(), RestError> {
         let request = self.request(Method::DELETE, &format!("/v1/sessions/{session}"));
         accepted(request.bearer_auth(token.expose())).await.map(drop)
+    }
+
+    /// Replaces the caller's wrapped identity key.
+    ///
+    /// # Errors
+    /// See [`RestError`].
+    pub async fn replace_recovery(&self, token: &Hidden, body: &ReplaceRecovery) -> Result<(), RestError> {
+        let request = self.request(Method::PUT, "/v1/users/me/recovery");
+        accepted(request.bearer_auth(token.expose()).json(body))
+            .await
+            .map(drop)
     }
 
     /// Relays one message of the linking channel of `device`, the new one.

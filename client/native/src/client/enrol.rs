@@ -2,12 +2,14 @@
 
 use getrandom::rand_core::Rng as _;
 use unhidra_chain::DeviceKind;
-use unhidra_client::{Device, NewIdentity, Opened};
+use unhidra_client::{Device, Need, NewIdentity, Notice, Opened, device::Shown};
 use unhidra_pair::recovery::{RecoveryKey, WrappedIdentity};
 use unhidra_types::{DeviceId, UserId, Username};
 use unhidra_wire::{
     base64::{Base64, Base64Array},
-    rest::{DeviceProof, Enrolment, ExtendChain, Hidden, LogIn, OpenAccount, Stock},
+    rest::{
+        ChainHead, DeviceProof, Enrolment, ExtendChain, Hidden, LogIn, OpenAccount, ReplaceIdentity, Stock,
+    },
 };
 
 use super::{Client, ClientError, NewDevice, Settings};
@@ -28,6 +30,8 @@ pub struct Founding {
     identity: NewIdentity,
     enrol_token: Hidden,
     device_name: String,
+    /// The chain that it takes the place of, in a reset.
+    replaces: Option<ChainHead>,
 }
 
 /// What logging in came to.
@@ -40,14 +44,32 @@ pub enum LoggedIn {
     NewDevice(Box<NewDevice>),
 }
 
+/// What asking for a chain came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Learnt {
+    /// All of it is held, or it is another identity's, which the engine has noted.
+    Whole,
+    /// What the server shows does not hold.
+    Refused,
+}
+
+/// Answers that one chain can take: twice its pages, because it may be read again from its beginning, and some more.
+const MAX_CHAIN_ANSWERS: usize = 48;
+
 impl Founding {
-    fn begin(mut client: Client, enrol_token: Hidden, device_name: String) -> Result<Self, ClientError> {
+    pub(super) fn begin(
+        mut client: Client,
+        enrol_token: Hidden,
+        device_name: String,
+        replaces: Option<ChainHead>,
+    ) -> Result<Self, ClientError> {
         let identity = client.device.found_identity(edge::now(), &mut edge::rng())?;
         Ok(Self {
             client,
             identity,
             enrol_token,
             device_name,
+            replaces,
         })
     }
 
@@ -68,18 +90,35 @@ impl Founding {
             identity,
             enrol_token,
             device_name,
+            replaces,
         } = self;
-        let extension = ExtendChain {
-            expected: 0,
-            records: identity.records.into_iter().map(Base64).collect(),
-            proofs: vec![DeviceProof {
-                device_id: client.device.id(),
-                name: device_name,
-                signature: Base64Array(identity.proof),
-            }],
-            recovery: Some(Base64(identity.wrapped.to_vec())),
-        };
-        client.rest.extend_chain(&enrol_token, &extension).await?;
+        let records = identity.records.into_iter().map(Base64).collect();
+        let proofs = vec![DeviceProof {
+            device_id: client.device.id(),
+            name: device_name,
+            signature: Base64Array(identity.proof),
+        }];
+        let recovery = Base64(identity.wrapped.to_vec());
+        match replaces {
+            None => {
+                let extension = ExtendChain {
+                    expected: 0,
+                    records,
+                    proofs,
+                    recovery: Some(recovery),
+                };
+                client.rest.extend_chain(&enrol_token, &extension).await?;
+            }
+            Some(replaces) => {
+                let body = ReplaceIdentity {
+                    replaces,
+                    records,
+                    proofs,
+                    recovery,
+                };
+                client.rest.reset_identity(&enrol_token, &body).await?;
+            }
+        }
         client.begin_session(&enrol_token).await?;
         client.complete_prekeys().await?;
         Ok(client)
@@ -103,13 +142,14 @@ impl Client {
         let enrolment = rest.open_account(&account).await?;
         let (folder, store) = profile.into_parts();
         let client = Self::enrol(folder, store, &rest, account.username, &enrolment, settings)?;
-        Founding::begin(client, enrolment.enrol_token, device_name)
+        Founding::begin(client, enrolment.enrol_token, device_name, None)
     }
 
     /// Logs this profile in.
     ///
     /// # Errors
-    /// See [`ClientError`]; [`ClientError::OtherAccount`] when the profile's device is another account's.
+    /// See [`ClientError`]; [`ClientError::OtherAccount`] when the profile's device is another account's,
+    /// [`ClientError::Revoked`] and [`ClientError::IdentityReset`] when it can't come back.
     pub async fn log_in(
         profile: Profile,
         server: ServerUrl,
@@ -127,13 +167,20 @@ impl Client {
             if client.device.has_taken_part()? {
                 return Err(ClientError::ChainRefused);
             }
-            let founding = Founding::begin(client, enrol_token, device_name)?;
+            let founding = Founding::begin(client, enrol_token, device_name, None)?;
             return Ok(LoggedIn::Founding(Box::new(founding)));
         }
         if client.is_certified(&enrol_token).await? {
             client.begin_session(&enrol_token).await?;
             client.complete_prekeys().await?;
             return Ok(LoggedIn::Ready(Box::new(client)));
+        }
+        match client.device.shown(edge::now(), &mut edge::rng())? {
+            Shown::Revoked => return Err(ClientError::Revoked),
+            Shown::Replaced if client.device.has_taken_part()? => return Err(ClientError::IdentityReset),
+            // An identity that was made here and that the server never took.
+            Shown::Replaced => client.device.forget_founding()?,
+            Shown::Pinned => {}
         }
         Ok(LoggedIn::NewDevice(Box::new(NewDevice::new(
             client,
@@ -143,7 +190,7 @@ impl Client {
     }
 
     /// The device that the profile holds, or a new one, for the account that the password was proved of.
-    fn enrol(
+    pub(super) fn enrol(
         folder: ProfileFolder,
         store: SqliteStore,
         rest: &Rest,
@@ -151,17 +198,18 @@ impl Client {
         enrolment: &Enrolment,
         settings: Settings,
     ) -> Result<Self, ClientError> {
+        let rng = &mut edge::rng();
         let mut device = match Device::open(store)? {
             Opened::Device(device) if device.user() != enrolment.user_id => {
                 return Err(ClientError::OtherAccount);
             }
-            Opened::Device(device) => *device,
-            Opened::Empty(store) => {
-                let mut random = [0; 10];
-                edge::rng().fill_bytes(&mut random);
-                let id = DeviceId::new(edge::now(), random);
-                Device::create(store, enrolment.user_id, id, DeviceKind::Human, &mut edge::rng())?
-            }
+            Opened::Device(mut device) => match device.own_chain(edge::now(), rng)? {
+                Some(_) => *device,
+                // Its linking was cut off or refused: whether someone certified these keys is not known here, and a
+                // device links once.
+                None => new_device(device.into_store(), enrolment.user_id)?,
+            },
+            Opened::Empty(store) => new_device(store, enrolment.user_id)?,
         };
         let account = Account::new(rest.server(), enrolment.user_id, username);
         account.save(device.store_mut())?;
@@ -176,6 +224,9 @@ impl Client {
             return Ok(false);
         }
         self.learn_own_chain(token).await?;
+        if self.device.shown(edge::now(), &mut edge::rng())? != Shown::Pinned {
+            return Ok(false);
+        }
         let own = self.device.own_chain(edge::now(), &mut edge::rng())?;
         let id = self.device.id();
         Ok(own.is_some_and(|own| own.is_live(id, edge::now()).is_live()))
@@ -183,24 +234,40 @@ impl Client {
 
     /// Brings the own chain up to what the server has.
     pub(super) async fn learn_own_chain(&mut self, token: &Hidden) -> Result<(), ClientError> {
-        let user: UserId = self.account.user_id;
-        loop {
-            let held = self.device.own_chain(edge::now(), &mut edge::rng())?;
-            let from = held.map_or(0, |chain| chain.head().version.0 + 1);
+        let user = self.account.user_id;
+        match self.learn_chain_of(token, user).await? {
+            Learnt::Whole => Ok(()),
+            // Records that do not hold are not asked for again and again.
+            Learnt::Refused => Err(ClientError::ChainRefused),
+        }
+    }
+
+    /// Asks for a user's chain until the engine needs no more of it: also from its beginning, when it is another one.
+    pub(super) async fn learn_chain_of(
+        &mut self,
+        token: &Hidden,
+        user: UserId,
+    ) -> Result<Learnt, ClientError> {
+        let mut from = self.device.chain_length(user)?;
+        for _ in 0..MAX_CHAIN_ANSWERS {
             let records = self.rest.chain(token, user, from).await?;
-            let is_last = records.records.is_empty();
-            let effects = self
+            let mut effects = self
                 .device
                 .learn_chain(user, from, &records, edge::now(), &mut edge::rng())?;
-            self.pending.merge(effects);
-            if is_last {
-                return Ok(());
+            let is_refused = effects.notices.contains(&Notice::ChainRefused(user));
+            let of_user = |need: &Need| matches!(need, Need::Chain { user: of, .. } if *of == user);
+            let next = effects.needs.iter().find(|need| of_user(need)).cloned();
+            if let Some(next) = &next {
+                effects.needs.remove(next);
             }
-            // Records that do not hold are not asked for again and again.
-            if self.device.chain_length(user)? <= from {
-                return Err(ClientError::ChainRefused);
+            self.pending.merge(effects);
+            match next {
+                _ if is_refused => return Ok(Learnt::Refused),
+                Some(Need::Chain { from: next, .. }) => from = next,
+                _ => return Ok(Learnt::Whole),
             }
         }
+        Ok(Learnt::Refused)
     }
 
     /// Makes and uploads what the server lacks of prekeys.
@@ -259,6 +326,20 @@ impl Client {
         self.begin_session(token).await?;
         self.complete_prekeys().await
     }
+}
+
+/// A device with keys of its own that no chain names.
+fn new_device(store: SqliteStore, user: UserId) -> Result<Device<SqliteStore>, ClientError> {
+    let mut random = [0; 10];
+    edge::rng().fill_bytes(&mut random);
+    let id = DeviceId::new(edge::now(), random);
+    Ok(Device::create(
+        store,
+        user,
+        id,
+        DeviceKind::Human,
+        &mut edge::rng(),
+    )?)
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! Why a client could not do what it was asked for.
 
-use unhidra_client::{SubmitError, device::CertifyError, store::StoreError};
+use unhidra_client::{
+    SubmitError,
+    device::{CertifyError, RotateError},
+    store::StoreError,
+};
 use unhidra_pair::{linking::LinkError, recovery::RecoveryError};
 use unhidra_types::UserId;
 use unhidra_wire::rest::ProblemCode;
@@ -10,6 +14,10 @@ use crate::{
     profile::ProfileError,
     rest::RestError,
 };
+
+/// What a revoked device is told.
+const NEW_PROFILE: &str =
+    "it can't come back, and what it has it still reads; log in with a new profile (`--profile NAME`)";
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +35,21 @@ pub enum ClientError {
     /// The user has another identity key than the one that was pinned.
     #[error("{0} has a new identity key")]
     IdentityChanged(UserId),
+    /// The server shows a device list of the user that does not follow the one that is known.
+    #[error("the server shows a false device list of {0}")]
+    ChainOfPeer(UserId),
     /// The user of this device has blocked them.
     #[error("{0} is blocked")]
     Blocked(UserId),
+    /// This device was revoked, for good.
+    #[error("this device was revoked")]
+    Revoked,
+    /// The account's identity was replaced by one that this device's identity has not signed.
+    #[error("the account's identity was reset without this device")]
+    IdentityReset,
+    /// The profile's device is part of the identity that was to be given up.
+    #[error("this profile still belongs to the account's identity")]
+    StillKnown,
     /// The server hides a device list that is known to exist.
     #[error("the server withholds the device list of {0}")]
     ListWithheld(UserId),
@@ -57,6 +77,9 @@ pub enum ClientError {
     /// No certificate was made.
     #[error(transparent)]
     Certify(#[from] CertifyError),
+    /// The identity was not replaced.
+    #[error(transparent)]
+    Rotate(#[from] RotateError),
     /// Linking ended.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -128,17 +151,31 @@ impl ClientError {
                 Remedy::LogIn
             }
             Self::Rest(error) if error.code() == Some(ProblemCode::Unauthenticated) => Remedy::LogIn,
+            _ if self.is_revoked() => Remedy::Text(NEW_PROFILE),
             Self::Rest(error) if error.is_transient() => Remedy::TryLater,
             Self::Rest(error) => Remedy::Text(error.remedy()),
             Self::Connect(_) | Self::Disconnected(_) | Self::TimedOut => Remedy::TryLater,
             Self::NoDevice(_) => Remedy::Text("it can be reached once it has logged in on a device"),
             Self::IdentityChanged(_) => {
-                Remedy::Text("compare the digits of `unhidra verify` before you trust it")
+                Remedy::Text("compare the digits of `unhidra contacts accept` before you trust it")
             }
-            Self::ListWithheld(_) => Remedy::Text("nothing is sent until the server shows it"),
+            Self::ChainOfPeer(_) => Remedy::Text("nothing is sent until it shows the right one"),
             Self::Blocked(_) => Remedy::Text("`unhidra contacts unblock` lets them in again"),
+            Self::Revoked => Remedy::Text(NEW_PROFILE),
+            Self::IdentityReset => Remedy::Text(
+                "what it has it still reads; if you did not reset it, whoever did knows your password: tell your \
+                 contacts and the administrator. Otherwise log in with a new profile (`--profile NAME`)",
+            ),
+            Self::StillKnown => Remedy::Text(
+                "`unhidra identity rotate` replaces the identity without losing contacts; to give it up all the same, \
+                 use a new profile (`--profile NAME`)",
+            ),
+            Self::ListWithheld(_) => Remedy::Text("nothing is sent until the server shows it"),
             Self::OtherAccount => Remedy::Text("use another profile"),
-            Self::Certify(_) => Remedy::Text("link from the device that registered the account"),
+            Self::Certify(_) | Self::Rotate(RotateError::NotACertifier) => {
+                Remedy::Text("`unhidra identity show` names the devices that hold it")
+            }
+            Self::Rotate(_) => Remedy::Text("`unhidra devices list` names the devices in use"),
             Self::Link(_) => Remedy::Text("start again with a new code"),
             Self::Recovery(_) => Remedy::Text("check the 24 words"),
             Self::ChainRefused => {
@@ -154,17 +191,28 @@ impl ClientError {
         }
     }
 
+    /// Whether the server says that this device is revoked.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        match self {
+            Self::Revoked => true,
+            Self::Rest(error) => error.code() == Some(ProblemCode::DeviceRevoked),
+            Self::Disconnected(Disconnect::Closed(close)) => {
+                *close == Some(unhidra_wire::close::Close::DeviceRevoked)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether trying again is of no use: the session is gone, or what answers speaks another
     /// protocol.
     #[must_use]
     pub fn ends_session(&self) -> bool {
-        let revoked = Disconnect::Closed(Some(unhidra_wire::close::Close::DeviceRevoked));
         self.remedy() == Remedy::LogIn
+            || self.is_revoked()
             || matches!(
                 self,
                 Self::Connect(ConnectError::OtherVersion | ConnectError::NotOurServer)
             )
-            || matches!(self, Self::Disconnected(Disconnect::Closed(close))
-                if matches!(&revoked, Disconnect::Closed(revoked) if close == revoked))
     }
 }

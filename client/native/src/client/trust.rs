@@ -6,7 +6,7 @@ use unhidra_client::{OutboxChange, device::Standing};
 use unhidra_types::{ConversationId, UserId};
 use unhidra_wire::rest::ProblemCode;
 
-use super::{Client, ClientError};
+use super::{Client, ClientError, enrol::Learnt};
 use crate::edge;
 
 impl Client {
@@ -29,8 +29,12 @@ impl Client {
     /// decides, and unknown users wait in the outbox.
     ///
     /// # Errors
-    /// [`ClientError::NoDevice`], [`ClientError::IdentityChanged`], [`ClientError::ListWithheld`].
+    /// [`ClientError::NoDevice`], [`ClientError::IdentityChanged`], [`ClientError::ListWithheld`],
+    /// [`ClientError::Blocked`].
     pub async fn ready_to_send(&mut self, peer: UserId) -> Result<(), ClientError> {
+        if self.device.known(peer)?.contact.blocked {
+            return Err(ClientError::Blocked(peer));
+        }
         match self.look_up(peer).await {
             Err(ClientError::Rest(error)) if error.is_transient() => {}
             looked_up => looked_up?,
@@ -93,25 +97,16 @@ impl Client {
     }
 
     /// Asks the server for what is missing of a user's device list.
-    async fn look_up(&mut self, user: UserId) -> Result<(), ClientError> {
+    pub(super) async fn look_up(&mut self, user: UserId) -> Result<(), ClientError> {
         let token = self.access_token().await?;
-        loop {
-            let next = self.device.chain_length(user)?;
-            let answer = match self.rest.chain(&token, user, next).await {
-                // A user without a chain and an unknown user look alike; the name was looked up before.
-                Err(error) if error.code() == Some(ProblemCode::NotFound) => {
-                    return Err(ClientError::NoDevice(user));
-                }
-                answer => answer?,
-            };
-            let is_last = answer.records.is_empty() || answer.head.version < next;
-            let effects = self
-                .device
-                .learn_chain(user, next, &answer, edge::now(), &mut edge::rng())?;
-            self.pending.merge(effects);
-            if is_last || self.device.chain_length(user)? == next {
-                return Ok(());
+        match self.learn_chain_of(&token, user).await {
+            Ok(Learnt::Whole) => Ok(()),
+            Ok(Learnt::Refused) => Err(ClientError::ChainOfPeer(user)),
+            // A user without a chain and an unknown user look alike; the name was looked up before.
+            Err(ClientError::Rest(error)) if error.code() == Some(ProblemCode::NotFound) => {
+                Err(ClientError::NoDevice(user))
             }
+            Err(error) => Err(error),
         }
     }
 }

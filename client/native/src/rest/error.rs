@@ -94,6 +94,8 @@ impl Refusal {
     pub fn remedy(&self) -> &'static str {
         match self.code {
             ProblemCode::Unauthenticated => "log in again",
+            ProblemCode::DeviceRevoked => "log in with a new profile",
+            ProblemCode::TooSoon => "wait: an identity is reset once a day at most, and rotated eight times",
             ProblemCode::Forbidden => "ask an administrator for the permission",
             ProblemCode::NotFound => "check the name",
             ProblemCode::InvitationRefused => "ask an administrator for a new invitation",
