@@ -4,6 +4,7 @@ mod admin;
 mod client;
 mod moment;
 mod screen;
+mod trust;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -19,6 +20,7 @@ pub(crate) use self::{
     },
     screen::command,
 };
+pub(crate) use self::trust::{Contacts, Identity, Reset, Rotate};
 
 /// End-to-end encrypted messaging: server and client in one program.
 #[derive(Parser)]
@@ -92,8 +94,14 @@ pub(crate) enum Command {
     /// List, link and revoke the account's devices
     #[command(subcommand)]
     Devices(Devices),
+    /// Show, replace or reset the account's identity key
+    #[command(subcommand)]
+    Identity(Identity),
     /// Show what to compare with a user, or record that it matches
     Verify(Verify),
+    /// Accept changed identities and requests, block people
+    #[command(subcommand)]
+    Contacts(Contacts),
     /// Send a message, or every line of a file
     #[command(
         after_help = "Examples:\n  unhidra send bob 'hello'\n  unhidra send bob --lines --batch b1 < file"

@@ -60,10 +60,17 @@ fn exit_of(error: &ClientError) -> Exit {
         return Exit::Version;
     }
     match error {
-        ClientError::NotLoggedIn | ClientError::OtherAccount | ClientError::Recovery(_) => Exit::Credentials,
-        ClientError::NoDevice(_) | ClientError::IdentityChanged(_) | ClientError::ListWithheld(_) => {
-            Exit::Blocked
-        }
+        ClientError::NotLoggedIn
+        | ClientError::OtherAccount
+        | ClientError::Recovery(_)
+        | ClientError::Revoked
+        | ClientError::IdentityReset => Exit::Credentials,
+        ClientError::NoDevice(_)
+        | ClientError::IdentityChanged(_)
+        | ClientError::ListWithheld(_)
+        | ClientError::ChainOfPeer(_)
+        | ClientError::Blocked(_)
+        | ClientError::Submit(SubmitError::Blocked) => Exit::Blocked,
         ClientError::TimedOut => Exit::TimedOut,
         ClientError::Profile(_) | ClientError::Store(_) => Exit::Store,
         ClientError::Rest(error) => exit_of_rest(error),
@@ -89,6 +96,11 @@ fn exit_of_rest(error: &RestError) -> Exit {
             | ProblemCode::DeviceRefused,
         ) => Exit::Credentials,
         Some(ProblemCode::NotFound | ProblemCode::AccountDeleted) => Exit::NotFound,
+            | ProblemCode::DeviceRevoked
+            | ProblemCode::Forbidden
+            | ProblemCode::InvitationRefused,
+        ) => Exit::Credentials,
+        Some(ProblemCode::NotFound) => Exit::NotFound,
         Some(ProblemCode::Malformed | ProblemCode::PasswordUnsuitable | ProblemCode::TooLarge) => Exit::Input,
         Some(ProblemCode::RateLimited | ProblemCode::Unavailable | ProblemCode::Internal) => {
             Exit::Unreachable

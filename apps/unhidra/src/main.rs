@@ -70,6 +70,8 @@ async fn dispatch(Arguments { global, command }: Arguments, output: Output) -> O
         Command::Devices(Devices::Revoke { device }) => {
             command::devices::revoke(&opening()?, device, output).await
         }
+        Command::Identity(command) => command::identity::run(&opening()?, command, output).await,
+        Command::Contacts(command) => command::contacts::run(&opening()?, command, output).await,
         Command::Verify(options) => command::verify::verify(&opening()?, options, output).await,
         Command::Send(options) => command::send::send(&opening()?, options, output).await,
         Command::Chat(options) => command::chat::chat(&opening()?, options, output).await,

@@ -24,8 +24,7 @@ use self::{
 use super::{
     message::{Names, ShownMessage},
     news,
-    opening::{Opening, user_named},
-    send::blocked,
+    opening::{Opening, by_name, user_named},
 };
 use crate::{
     arguments::Chat,
@@ -97,7 +96,7 @@ pub(crate) async fn chat(opening: &Opening, options: Chat, output: Output) -> Ou
     };
     conversation.begin(options.history.into()).await?;
     if let Ok(Err(error)) = timeout(LOOK_UP, conversation.client.ready_to_send(peer)).await {
-        return Err(blocked(error, &options.user));
+        return Err(by_name(error, &options.user));
     }
     let mut typing = Typing::begin(&conversation.name, output)?;
     if let Some(printer) = typing.printer() {

@@ -2,10 +2,11 @@
 
 use anyhow::Context as _;
 use serde::Serialize;
+use unhidra_client_native::Client;
 use unhidra_pair::linking::LinkCode;
 use unhidra_types::{DeviceId, Timestamp};
 
-use super::{enrol::confirmed, opening::Opening, read::shown_time};
+use super::{enrol::confirmed, identity::certifiers_in_words, opening::Opening, read::shown_time};
 use crate::{
     exit::{Exit, Failure, OrExit as _, Outcome},
     output::{Output, printable},
@@ -60,6 +61,9 @@ pub(crate) async fn link(opening: &Opening, code: &str, yes: bool, name: String,
     }
     let code = LinkCode::parse_text(code).or_exit(Exit::Input)?;
     let mut client = opening.client()?;
+    if !client.device().can_certify() {
+        return Err(not_here(&mut client).await);
+    }
     let certifying = client.link(&code).await?;
     let digits = certifying.sas().to_string();
     output.progress(&format!("Both devices have to show {digits}."));
@@ -74,6 +78,15 @@ pub(crate) async fn link(opening: &Opening, code: &str, yes: bool, name: String,
         .result(&Linked { device_id, digits }, || format!("Linked {device_id}."))
         .context("print the result")?;
     Ok(())
+}
+
+/// Only a device that holds the identity key links and revokes.
+async fn not_here(client: &mut Client) -> Failure {
+    let elsewhere = certifiers_in_words(client).await;
+    Failure {
+        exit: Exit::Failed,
+        error: anyhow::anyhow!("this device does not hold the account's identity key: {elsewhere}"),
+    }
 }
 
 /// Revokes a device for good.
@@ -93,6 +106,9 @@ pub(crate) async fn revoke(opening: &Opening, device: DeviceId, output: Output) 
             exit: Exit::NotFound,
             error: anyhow::anyhow!("the account has no such device: `unhidra devices list` names them"),
         });
+    }
+    if !client.device().can_certify() {
+        return Err(not_here(&mut client).await);
     }
     client.revoke_device(device).await?;
     output

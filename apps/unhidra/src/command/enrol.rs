@@ -34,9 +34,10 @@ struct Enrolled<'a> {
 
 /// Whether recovery words may have been shown for the account before.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Words {
+pub(super) enum Words {
     First,
     Again,
+    Reset,
 }
 
 /// Opens an account and certifies this device.
@@ -109,7 +110,7 @@ fn tell_place(opening: &Opening, made: Made, output: Output) -> Outcome {
 }
 
 /// The server does not say what is wrong with a name and a password.
-fn wrong_credentials(error: ClientError) -> Failure {
+pub(super) fn wrong_credentials(error: ClientError) -> Failure {
     match error {
         ClientError::Rest(refused) if refused.code() == Some(ProblemCode::Unauthenticated) => {
             let error = anyhow::anyhow!("wrong name or password, or the account is disabled");
@@ -155,41 +156,43 @@ async fn be_linked(new: NewDevice, yes: bool, wish: Wish, output: Output) -> Res
     if !yes && !confirmed(&format!("Does the other device show {digits}?"))? {
         return Err(Failure {
             exit: Exit::Failed,
-            error: anyhow::anyhow!("the digits differ: the device was not linked"),
+            error: anyhow::anyhow!(
+                "the digits differ: this device was not linked, and its keys are given up. If the other device says that \
+                 it linked one, revoke it there (`unhidra devices list`, `unhidra devices revoke`); then log in again"
+            ),
         });
     }
     Ok(comparing.confirm().await?)
 }
 
-/// Shows the recovery words, and uploads the identity only then: an account whose words nobody saw can't be recovered.
-async fn found(founding: Founding, words: Words, output: Output) -> Result<Client, Failure> {
+/// Shows recovery words, behind what is to be said first.
+pub(super) fn show_words(phrase: &str, first: &str, output: Output) -> std::io::Result<()> {
     #[derive(Serialize)]
     struct Recovery<'a> {
         recovery_key: &'a str,
     }
-    let phrase = founding.recovery().to_phrase();
-    let text = || {
-        let void = match words {
-            Words::First => "",
-            Words::Again => "The registration was cut off. Words that it has shown are void.\n",
-        };
+    let recovery = Recovery { recovery_key: phrase };
+    output.result(&recovery, || {
         format!(
-            "{void}Write these 24 words down; they are shown once and bring the account back:\n\n{}\n",
-            in_rows(&phrase)
+            "{first}Write these 24 words down; they are shown once and bring the account back:\n\n{}\n",
+            in_rows(phrase)
         )
+    })
+}
+
+/// Shows the recovery words, and uploads the identity only then: an account whose words nobody saw can't be recovered.
+pub(super) async fn found(founding: Founding, words: Words, output: Output) -> Result<Client, Failure> {
+    let void = match words {
+        Words::First => "",
+        Words::Again => "The registration was cut off. Words that it has shown are void.\n",
+        Words::Reset => "The words before are void, and every other device of the account is revoked.\n",
     };
-    output
-        .result(
-            &Recovery {
-                recovery_key: &phrase,
-            },
-            text,
-        )
+    show_words(&founding.recovery().to_phrase(), void, output)
         .context("show the recovery words: nothing was uploaded, log in to go on")?;
     Ok(founding.upload().await?)
 }
 
-fn show(client: &Client, output: Output) -> Outcome {
+pub(super) fn show(client: &Client, output: Output) -> Outcome {
     let account = client.account();
     let enrolled = Enrolled {
         user_id: account.user_id,
@@ -263,7 +266,7 @@ fn usage(text: &'static str) -> Failure {
     }
 }
 
-fn device_name(named: Option<String>) -> String {
+pub(super) fn device_name(named: Option<String>) -> String {
     named.unwrap_or_else(|| {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let printable: String = host.chars().filter(|c| !c.is_control()).take(64).collect();

@@ -26,6 +26,9 @@ pub(crate) struct ShownMessage {
     pub(crate) text: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) unsupported: bool,
+    /// Its sender asks to talk, and was not answered yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) request: bool,
     /// Earlier messages of the sending device that are missing.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) missing_before: u64,
@@ -97,6 +100,7 @@ impl ShownMessage {
                     .progress,
             ),
         };
+        let request = message.sender != own && client.known(peer)?.contact.is_request();
         let (text, unsupported) = match message.body {
             MessageBody::Text(text) => (Some(text), false),
             MessageBody::Unsupported(_) => (None, true),
@@ -113,6 +117,7 @@ impl ShownMessage {
             state,
             text,
             unsupported,
+            request,
             missing_before: message.missing_before,
         })
     }
@@ -120,12 +125,13 @@ impl ShownMessage {
     /// The message as a line for a person; further lines of its text are indented.
     pub(crate) fn line(&self) -> String {
         let text = self.indented_text();
+        let request = if self.request { "(request) " } else { "" };
         let gap = match self.missing_before {
             0 => String::new(),
             missing => format!("({missing} missing before this) "),
         };
         format!(
-            "{}  {} -> {}  {gap}{text}",
+            "{}  {} -> {}  {request}{gap}{text}",
             shown_time(self.server_time),
             self.from,
             self.to
@@ -177,6 +183,7 @@ mod tests {
             state: "received",
             text: Some("hi\n1970-01-01 00:00:00Z  bob -> alice  it is me".into()),
             unsupported: false,
+            request: false,
             missing_before: 0,
         };
         assert_eq!(

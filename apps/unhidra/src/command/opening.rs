@@ -156,6 +156,33 @@ pub(crate) async fn user_named(client: &mut Client, name: &Username) -> Result<U
     }
 }
 
+/// Why something about a user was not done, by the name that was typed.
+pub(crate) fn by_name(error: ClientError, name: &Username) -> Failure {
+    let text = match error {
+        ClientError::NoDevice(_) => {
+            format!("{name} has no device yet: it can be reached once {name} has logged in on one")
+        }
+        ClientError::IdentityChanged(_) => format!(
+            "{name} has a new identity key: nothing is sent until you compared the digits and ran \
+             `unhidra contacts accept {name}`"
+        ),
+        ClientError::ListWithheld(_) => {
+            format!("the server withholds the device list of {name}: nothing is sent until it shows it")
+        }
+        ClientError::ChainOfPeer(_) => format!(
+            "the server shows a false device list of {name}: nothing is sent; ask its administrator to explain it"
+        ),
+        ClientError::Blocked(_) => {
+            format!("you have blocked {name}: `unhidra contacts unblock {name}` lets {name} in again")
+        }
+        error => return error.into(),
+    };
+    Failure {
+        exit: Exit::Blocked,
+        error: anyhow::anyhow!(text),
+    }
+}
+
 /// A file that holds a secret, such as the words as they were printed.
 pub(crate) fn whole_file(file: &std::path::Path) -> anyhow::Result<Zeroizing<String>> {
     fs::read_to_string(file)

@@ -11,6 +11,7 @@ use unhidra_types::{Timestamp, UserId};
 use super::{
     message::{Names, ShownMessage},
     news::News,
+    notices::print_changes,
     opening::{Opening, user_named},
     timeline::Timeline,
 };
@@ -40,15 +41,29 @@ pub(crate) async fn read(opening: &Opening, options: &Read, output: Output) -> O
         Some(name) => Some(user_named(&mut client, name).await?),
         None => None,
     };
+    print_changes(&mut client, output).await?;
     if options.all {
         print_all(&mut client, only, options.limit, output).await?;
     } else {
         print_new(&mut client, only, options.limit, output).await?;
     }
+    tell_requests(&mut client, output).await?;
     // What could not be fetched is said after what is there, and by the exit code.
     caught_up?;
     client.settle(Instant::now() + SETTLE).await?;
     client.close().await;
+    Ok(())
+}
+
+/// Tells a person who asks, and how to answer.
+async fn tell_requests(client: &mut Client, output: Output) -> Outcome {
+    let contacts = client.device().contacts().map_err(ClientError::from)?;
+    for (user, _) in contacts.iter().filter(|(_, known)| known.contact.is_request()) {
+        let name = client.name_of(*user).await?;
+        output.progress(&format!(
+            "1 request from {name}: answer, or `unhidra contacts accept-request {name}`, or `unhidra contacts block {name}`"
+        ));
+    }
     Ok(())
 }
 
@@ -150,11 +165,8 @@ async fn told(
         Event::Disconnected { reason, retry_in } => {
             output.progress(&format!("{reason}; trying again in {} s", retry_in.as_secs()));
         }
-        Event::Notice(Notice::IdentityChanged(user)) => {
-            let name = client.name_of(user).await?;
-            output.progress(&format!(
-                "{name} has a new identity key: nothing is sent to {name} until you accept it"
-            ));
+        Event::Notice(Notice::IdentityChanged(_) | Notice::IdentityReplaced { .. }) => {
+            print_changes(client, output).await?;
         }
         Event::Notice(Notice::ListWithheld(user)) => {
             let name = client.name_of(user).await?;

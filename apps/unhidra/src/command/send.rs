@@ -14,14 +14,14 @@ use tokio::{
 };
 use unhidra_client::{MessageKey, Progress as Reached};
 use unhidra_client_native::{
-    Client, ClientError, Event,
+    Client, Event,
     client::{Outgoing, WaitFor},
 };
-use unhidra_types::{MsgId, UserId, Username, limits::MAX_TEXT_BYTES};
+use unhidra_types::{MsgId, UserId, limits::MAX_TEXT_BYTES};
 
 use super::{
     message::state,
-    opening::{Opening, user_named},
+    opening::{Opening, by_name, user_named},
 };
 use crate::{
     arguments::{Reach, Send},
@@ -68,34 +68,13 @@ pub(crate) async fn send(opening: &Opening, options: Send, output: Output) -> Ou
     client
         .ready_to_send(peer)
         .await
-        .map_err(|error| blocked(error, &options.user))?;
+        .map_err(|error| by_name(error, &options.user))?;
+    super::notices::tell_changes(&mut client, output).await?;
     let name = options.user.to_string();
     if options.lines {
         send_lines(client, peer, name, &options, output).await
     } else {
         send_one(client, peer, name, options, output).await
-    }
-}
-
-/// Why nothing goes to a user, by the name that was typed.
-pub(super) fn blocked(error: ClientError, name: &Username) -> Failure {
-    let text = match error {
-        ClientError::NoDevice(_) => {
-            format!("{name} has no device yet: it can be reached once {name} has logged in on one")
-        }
-        ClientError::IdentityChanged(_) => {
-            format!(
-                "{name} has a new identity key: nothing is sent until you compared the digits of `unhidra verify {name}`"
-            )
-        }
-        ClientError::ListWithheld(_) => {
-            format!("the server withholds the device list of {name}: nothing is sent until it shows it")
-        }
-        error => return error.into(),
-    };
-    Failure {
-        exit: Exit::Blocked,
-        error: anyhow::anyhow!(text),
     }
 }
 

@@ -3,23 +3,45 @@
 use anyhow::Context as _;
 use serde::Serialize;
 
+use unhidra_client_native::ClientError;
+
 use super::opening::Opening;
-use crate::{exit::Outcome, output::Output};
+use crate::{
+    exit::{Exit, Failure, Outcome},
+    output::Output,
+};
 
 /// Ends this session; the keys stay.
 pub(crate) async fn logout(opening: &Opening, output: Output) -> Outcome {
     #[derive(Serialize)]
     struct LoggedOut {
         logged_out: bool,
+        server_told: bool,
     }
     let mut client = opening.client()?;
-    client.log_out().await?;
+    let told = match client.log_out().await {
+        Err(ClientError::Rest(error)) => Err(error),
+        told => {
+            told?;
+            Ok(())
+        }
+    };
+    let logged_out = LoggedOut {
+        logged_out: true,
+        server_told: told.is_ok(),
+    };
     output
-        .result(&LoggedOut { logged_out: true }, || {
+        .result(&logged_out, || {
             "Logged out; the keys stay on this device.".to_owned()
         })
         .context("print the result")?;
-    Ok(())
+    told.map_err(|error| Failure {
+        exit: Exit::Unreachable,
+        error: anyhow::anyhow!(
+            "the server could not be told ({error}): the session there ends by itself after 30 days without use, or at \
+             the next login of this profile"
+        ),
+    })
 }
 
 /// Shows who this session is.

@@ -6,7 +6,7 @@ use unhidra_client_native::client::Scan;
 use unhidra_types::Username;
 use unhidra_wire::base64;
 
-use super::opening::{Opening, user_named};
+use super::opening::{Opening, by_name, user_named};
 use crate::{
     arguments::Verify,
     exit::{Exit, Failure, Outcome},
@@ -28,13 +28,15 @@ pub(crate) async fn verify(opening: &Opening, options: Verify, output: Output) -
     let user = options.user;
     let mut client = opening.client()?;
     let peer = user_named(&mut client, &user).await?;
-    let (number, mut verified) = client.safety_number(peer).await?;
+    let shown = client.safety_number(peer).await;
+    let (number, mut verified) = shown.map_err(|error| by_name(error, &user))?;
     if let Some(scanned) = &options.scanned {
         let scan = client.compare_scan(peer, &scanned_bytes(scanned)?)?;
         matching(scan, &user)?;
     }
     if (options.confirm || options.scanned.is_some()) && !verified {
-        client.confirm_safety_number(peer, &number)?;
+        let confirmed = client.confirm_safety_number(peer, &number);
+        confirmed.map_err(|error| by_name(error, &user))?;
         verified = true;
     }
     let code = base64::encode(&client.verification_code(peer)?.to_bytes());
@@ -119,7 +121,7 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Sixty digits in groups of five, four groups a row.
-fn in_rows(digits: &str) -> String {
+pub(super) fn in_rows(digits: &str) -> String {
     let digits: Vec<char> = digits.chars().filter(char::is_ascii_digit).collect();
     let groups: Vec<String> = digits.chunks(5).map(|group| group.iter().collect()).collect();
     groups

@@ -5,6 +5,7 @@ mod chat;
 mod conversation;
 mod first_minute;
 mod keys;
+mod identity_change;
 mod refusals;
 mod revocation;
 mod shell;
