@@ -423,7 +423,7 @@ async fn a_revocation_ends_the_devices_sessions_and_no_others() {
     assert!(speaks(kept.access_token.expose()).await.is_ok());
     assert!(matches!(
         speaks(ended.access_token.expose()).await,
-        Err(AuthenticateError::Over)
+        Err(AuthenticateError::Revoked)
     ));
     let events = server.events();
     assert!(
