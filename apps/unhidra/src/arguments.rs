@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use unhidra_runtime::unit::parse_duration;
 use unhidra_types::{DeviceId, Username};
 
+pub(crate) use self::trust::{Contacts, Identity, Reset, Rotate};
 pub(crate) use self::{
     admin::{AccountCommand, AdminDevices, AdminSessions, DeleteAccount, Invitations, Sessions, Users},
     client::{
@@ -20,7 +21,6 @@ pub(crate) use self::{
     },
     screen::command,
 };
-pub(crate) use self::trust::{Contacts, Identity, Reset, Rotate};
 
 /// End-to-end encrypted messaging: server and client in one program.
 #[derive(Parser)]

@@ -93,14 +93,10 @@ fn exit_of_rest(error: &RestError) -> Exit {
             | ProblemCode::Forbidden
             | ProblemCode::InvitationRefused
             | ProblemCode::PasswordWrong
-            | ProblemCode::DeviceRefused,
+            | ProblemCode::DeviceRefused
+            | ProblemCode::DeviceRevoked,
         ) => Exit::Credentials,
         Some(ProblemCode::NotFound | ProblemCode::AccountDeleted) => Exit::NotFound,
-            | ProblemCode::DeviceRevoked
-            | ProblemCode::Forbidden
-            | ProblemCode::InvitationRefused,
-        ) => Exit::Credentials,
-        Some(ProblemCode::NotFound) => Exit::NotFound,
         Some(ProblemCode::Malformed | ProblemCode::PasswordUnsuitable | ProblemCode::TooLarge) => Exit::Input,
         Some(ProblemCode::RateLimited | ProblemCode::Unavailable | ProblemCode::Internal) => {
             Exit::Unreachable
