@@ -156,7 +156,13 @@ pub fn endpoints() -> Vec<Endpoint> {
         .summary("Replace the own identity by one that it signed")
         .takes::<rest::ReplaceIdentity>()
         .answers::<rest::ChainHead>()
-        .refuses(&[C::NotFound, C::ChainConflict, C::ChainRefused, C::TooMany, C::TooSoon]),
+        .refuses(&[
+            C::NotFound,
+            C::ChainConflict,
+            C::ChainRefused,
+            C::TooMany,
+            C::TooSoon,
+        ]),
         post(
             "/v1/users/me/identity/reset",
             A::ResetIdentity,
@@ -166,7 +172,13 @@ pub fn endpoints() -> Vec<Endpoint> {
         .summary("Replace the own identity by one that nothing vouches for")
         .takes::<rest::ReplaceIdentity>()
         .answers::<rest::ChainHead>()
-        .refuses(&[C::NotFound, C::ChainConflict, C::ChainRefused, C::TooMany, C::TooSoon]),
+        .refuses(&[
+            C::NotFound,
+            C::ChainConflict,
+            C::ChainRefused,
+            C::TooMany,
+            C::TooSoon,
+        ]),
         post(
             "/v1/users/{user}/bundles",
             A::TakeBundles,

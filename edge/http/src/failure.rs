@@ -9,10 +9,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use unhidra_identity::{
     account::AccountError, administration::AdministrationError, deletion::DeleteError, deletion::ExistsError,
-    device_chain::ExtendError, invitation::InviteError, link::LinkError, login::LoginError,
-    prekey::PrekeyError, session::SessionError,
-    account::AccountError, device_chain::ExtendError, identity_change::ReplaceError, invitation::InviteError,
-    link::LinkError, login::LoginError, prekey::PrekeyError, session::SessionError,
+    device_chain::ExtendError, identity_change::ReplaceError, invitation::InviteError, link::LinkError,
+    login::LoginError, prekey::PrekeyError, session::SessionError,
 };
 use unhidra_messaging::{append::AppendError, conversation::OpenError};
 use unhidra_policy::Denial;
@@ -150,13 +148,11 @@ pub(crate) const fn status(code: ProblemCode) -> StatusCode {
         | ProblemCode::ChainRefused
         | ProblemCode::PrekeysRefused => StatusCode::BAD_REQUEST,
         ProblemCode::UnsupportedVersion => StatusCode::UPGRADE_REQUIRED,
-        ProblemCode::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ProblemCode::Unauthenticated | ProblemCode::DeviceRevoked => StatusCode::UNAUTHORIZED,
         ProblemCode::Forbidden
         | ProblemCode::InvitationRefused
         | ProblemCode::PasswordWrong
         | ProblemCode::DeviceRefused => StatusCode::FORBIDDEN,
-        ProblemCode::Unauthenticated | ProblemCode::DeviceRevoked => StatusCode::UNAUTHORIZED,
-        ProblemCode::Forbidden | ProblemCode::InvitationRefused => StatusCode::FORBIDDEN,
         ProblemCode::NotFound => StatusCode::NOT_FOUND,
         ProblemCode::AccountDeleted => StatusCode::GONE,
         ProblemCode::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,

@@ -109,6 +109,10 @@ pub enum Act {
     AccessRefused = 50,
     /// Refusals of one principal in one minute beyond those that have records of their own.
     RefusalsCounted = 51,
+    /// A user's identity key was replaced by one that it signed.
+    IdentityRotated = 60,
+    /// A user's identity key was wrapped by another recovery key.
+    RecoveryReplaced = 61,
     /// An account was disabled.
     AccountDisabled = 100,
     /// An account was enabled again.
@@ -121,16 +125,11 @@ pub enum Act {
     InvitationRevoked = 104,
     /// An account was deleted by its user.
     AccountDeleted = 105,
-    /// A user's identity key was replaced by one that it signed.
-    IdentityRotated = 60,
-    /// A user's identity key was wrapped by another recovery key.
-    RecoveryReplaced = 61,
 }
 
 impl Act {
     /// Every act, in the order of the numbers.
-    pub const ALL: [Self; 29] = [
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 31] = [
         Self::ServerStarted,
         Self::ServerStopped,
         Self::KeyRotated,
@@ -154,14 +153,14 @@ impl Act {
         Self::ConversationOpened,
         Self::AccessRefused,
         Self::RefusalsCounted,
+        Self::IdentityRotated,
+        Self::RecoveryReplaced,
         Self::AccountDisabled,
         Self::AccountEnabled,
         Self::DeviceRefused,
         Self::DeviceAllowed,
         Self::InvitationRevoked,
         Self::AccountDeleted,
-        Self::IdentityRotated,
-        Self::RecoveryReplaced,
     ];
 
     /// The number in the canonical bytes.
