@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use unhidra_types::{DeviceId, Username};
 
+use super::client::Keep;
+
 #[derive(Subcommand)]
 pub(crate) enum Identity {
     /// Show the identity key and the devices that hold it
@@ -50,6 +52,8 @@ pub(crate) struct Reset {
     /// What people call this device [default: the host's name]
     #[arg(long, value_name = "NAME")]
     pub(crate) device_name: Option<String>,
+    #[command(flatten)]
+    pub(crate) keep: Keep,
     /// The account's name once more: every device and the trust of every contact is given up
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Username,

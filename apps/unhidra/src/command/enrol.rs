@@ -102,7 +102,7 @@ pub(crate) async fn login(opening: &Opening, options: Login, output: Output) -> 
 }
 
 /// Says of a new profile where its key lies: what protects it is its owner's to know.
-fn tell_place(opening: &Opening, made: Made, output: Output) -> Outcome {
+pub(crate) fn tell_place(opening: &Opening, made: Made, output: Output) -> Outcome {
     if made == Made::Now {
         output.progress(&told_after_making(opening)?);
     }

@@ -14,7 +14,7 @@ use unhidra_wire::{
 };
 
 use super::{
-    enrol::{Repeat, Words, confirmed, device_name, found, password, show, show_words},
+    enrol::{Repeat, Words, confirmed, device_name, found, password, show, show_words, tell_place},
     opening::Opening,
     read::shown_time,
 };
@@ -197,11 +197,12 @@ async fn reset(opening: &Opening, options: Reset, output: Output) -> Outcome {
     };
     let server = options.server.parse().or_exit(Exit::Usage)?;
     let name = device_name(options.device_name);
-    let resetting =
-        Client::reset_identity(opening.profile()?, server, log_in, name, Settings::default()).await;
+    let (profile, made) = opening.profile(options.keep)?;
+    let resetting = Client::reset_identity(profile, server, log_in, name, Settings::default()).await;
     let founding = resetting.map_err(super::enrol::wrong_credentials)?;
     let client = found(founding, Words::Reset, output).await?;
-    show(&client, output)
+    show(&client, output)?;
+    tell_place(opening, made, output)
 }
 
 async fn recovery_key(opening: &Opening, output: Output) -> Outcome {

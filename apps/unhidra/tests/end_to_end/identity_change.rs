@@ -1,5 +1,8 @@
 //! Identities that change, and people who are strangers or blocked.
-#![expect(clippy::unwrap_used, reason = "what a test is made of stops where it is wrong")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test is made of stops where it is wrong"
+)]
 
 use std::path::PathBuf;
 
