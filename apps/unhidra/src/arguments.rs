@@ -54,7 +54,7 @@ pub(crate) struct Global {
     /// Where data folders lie, by the desktop's convention
     #[arg(long, global = true, env = "XDG_DATA_HOME", hide = true)]
     pub(crate) data_home: Option<PathBuf>,
-    /// Opens the profile's store [default: store.key in the profile]
+    /// Opens the profile's store [default: the keyring, or store.key in the profile]
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "passphrase_file")]
     pub(crate) key_file: Option<PathBuf>,
     /// Opens the profile's store by a passphrase: the first line of FILE

@@ -18,6 +18,13 @@ impl From<ClientError> for Failure {
         let remedy = match error.remedy() {
             _ if matches!(
                 error,
+                ClientError::Profile(ProfileError::Open(OpenError::OtherProtection("passphrase")))
+            ) =>
+            {
+                Some("name the file that it is in by --passphrase-file")
+            }
+            _ if matches!(
+                error,
                 ClientError::Profile(ProfileError::Open(OpenError::Keyring(_)))
             ) =>
             {

@@ -43,6 +43,9 @@ const TURN: Duration = Duration::from_secs(5);
 const LAST_TURN: Duration = Duration::from_millis(200);
 /// Journal entries looked up at once.
 const PAGE: usize = 256;
+/// Lines that may be unanswered before more are taken, and lines whose delivery is waited for; marks of the others are
+/// not shown.
+const MAX_OUTSTANDING: usize = 1_024;
 /// The most that `/history` shows.
 const MAX_HISTORY: usize = 1_000;
 
@@ -61,7 +64,7 @@ struct Conversation {
     id: ConversationId,
     names: Names,
     screen: Screen,
-    /// What was typed here and has not been delivered, with its beginning. As many as the outbox holds.
+    /// What was typed here and has not been delivered, with its beginning; at most [`MAX_OUTSTANDING`].
     typed: BTreeMap<MsgId, String>,
     /// Messages up to this number were there before: those of this device were not typed here.
     before: u64,
@@ -150,7 +153,7 @@ impl Conversation {
         let mut terminated = signal(SignalKind::terminate()).context("handle signals")?;
         loop {
             let go = tokio::select! {
-                entered = typing.next() => self.take(entered).await?,
+                entered = typing.next(), if self.client.outstanding() < MAX_OUTSTANDING => self.take(entered).await?,
                 events = self.client.step(Instant::now() + TURN) => {
                     self.tell(events?).await?;
                     Go::On
@@ -227,6 +230,7 @@ impl Conversation {
             Ok(outgoing) => {
                 let typed = outgoing.ids.into_iter().map(|id| (id, beginning.clone()));
                 self.typed.extend(typed);
+                while self.typed.len() > MAX_OUTSTANDING && self.typed.pop_first().is_some() {}
                 Ok(())
             }
             Err(error @ ClientError::Submit(_)) => {

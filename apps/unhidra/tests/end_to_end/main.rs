@@ -6,6 +6,7 @@ mod conversation;
 mod first_minute;
 mod identity_change;
 mod keys;
+mod progress;
 mod refusals;
 mod revocation;
 mod shell;
