@@ -5,7 +5,7 @@
 //!
 //! - [`frame`]: frames of the subprotocol `unhidra.v1`   - [`content`]: what a message says once it is opened
 //! - [`rest`]: JSON bodies under `/v1`                   - [`close`]: WebSocket close codes
-//! - [`base64`]: bytes inside JSON
+//! - [`audit`]: JSON bodies under `/v1/audit`          - [`base64`]: bytes inside JSON
 //!
 //! The feature `schema` describes the bodies as JSON schemas, which needs std.
 #![cfg_attr(not(feature = "schema"), no_std)]
@@ -16,6 +16,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod audit;
 pub mod base64;
 pub mod close;
 pub mod content;
