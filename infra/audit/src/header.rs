@@ -5,9 +5,12 @@
 //! actor(1) actor user(16) actor device(16) subject(1) subject id(16) request(16) reserved(3)=0
 //! ```
 //! actor: 0 anonymous, 1 user, 2 device, 3 server. subject: 0 nothing, 1 server, 2 user, 3 device, 4 session,
-//! 5 invitation, 6 conversation. A fixed layout has one encoding; protobuf promises none.
+//! 5 invitation, 6 conversation, 8 audit record (its number in the last 8 bytes). A fixed layout has one encoding; protobuf promises none.
 
-use crate::record::{Actor, Record, Subject};
+use unhidra_types::{ConversationId, DeviceId, InvitationId, OrgId, SessionId, Timestamp, UserId};
+use unhidra_wire::audit::Saying;
+
+use crate::record::{Act, Actor, Record, Subject};
 
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 112;
@@ -34,6 +37,7 @@ impl Record {
             Subject::Session(id) => (4, *id.as_bytes()),
             Subject::Invitation(id) => (5, *id.as_bytes()),
             Subject::Conversation(id) => (6, *id.as_bytes()),
+            Subject::AuditRecord(number) => (8, u128::from(number).to_be_bytes()),
         };
         let fields: [&[u8]; 12] = [
             LABEL,
@@ -54,6 +58,94 @@ impl Record {
             *to = *from;
         }
         out
+    }
+}
+
+/// The canonical bytes, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The number of the act, which a later version may have added.
+    pub act: u16,
+    /// When.
+    pub at: Timestamp,
+    /// The organisation; zero for the server.
+    pub org: [u8; 16],
+    actor: u8,
+    user: [u8; 16],
+    device: [u8; 16],
+    subject: u8,
+    subject_id: [u8; 16],
+    request: [u8; 16],
+}
+
+impl Header {
+    /// Takes canonical bytes apart; `None` when they are none of this version.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(LABEL)?.strip_prefix(&[VERSION])?;
+        let (act, rest) = rest.split_first_chunk()?;
+        let (at, rest) = rest.split_first_chunk()?;
+        let (org, rest) = rest.split_first_chunk()?;
+        let (&actor, rest) = rest.split_first()?;
+        let (user, rest) = rest.split_first_chunk()?;
+        let (device, rest) = rest.split_first_chunk()?;
+        let (&subject, rest) = rest.split_first()?;
+        let (subject_id, rest) = rest.split_first_chunk()?;
+        let (request, rest) = rest.split_first_chunk()?;
+        (rest == [0; 3]).then_some(Self {
+            act: u16::from_be_bytes(*act),
+            at: Timestamp::from_millis(u64::from_be_bytes(*at)),
+            org: *org,
+            actor,
+            user: *user,
+            device: *device,
+            subject,
+            subject_id: *subject_id,
+            request: *request,
+        })
+    }
+
+    /// The record whose payload this one says was erased.
+    #[must_use]
+    pub fn erased(&self) -> Option<u64> {
+        let (_, number) = self.subject_id.split_last_chunk()?;
+        let erases = self.act == Act::PayloadErased.number() && self.subject == 8;
+        erases.then_some(u64::from_be_bytes(*number))
+    }
+
+    /// The header in words.
+    #[must_use]
+    pub fn saying(&self) -> Saying {
+        let id = self.subject_id;
+        let actor = match self.actor {
+            0 => "anonymous".to_owned(),
+            1 => "user".to_owned(),
+            2 => "device".to_owned(),
+            3 => "server".to_owned(),
+            other => format!("actor-{other}"),
+        };
+        let subject = match self.subject {
+            0 => "nothing".to_owned(),
+            1 => "server".to_owned(),
+            2 => UserId::from_bytes(id).to_string(),
+            3 => DeviceId::from_bytes(id).to_string(),
+            4 => SessionId::from_bytes(id).to_string(),
+            5 => InvitationId::from_bytes(id).to_string(),
+            6 => ConversationId::from_bytes(id).to_string(),
+            8 => format!("record-{}", u128::from_be_bytes(id)),
+            other => format!("subject-{other}-{:032x}", u128::from_be_bytes(id)),
+        };
+        Saying {
+            at: self.at,
+            act: Act::name_of(self.act),
+            org: (self.org != NO_ID).then(|| OrgId::from_bytes(self.org)),
+            actor,
+            user: (self.user != NO_ID).then(|| UserId::from_bytes(self.user)),
+            device: (self.device != NO_ID).then(|| DeviceId::from_bytes(self.device)),
+            subject,
+            request: (self.request != NO_ID)
+                .then(|| format!("req_{:032x}", u128::from_be_bytes(self.request))),
+        }
     }
 }
 
@@ -154,5 +246,47 @@ mod tests {
     fn act_numbers_are_distinct_and_rise() {
         let numbers: Vec<_> = Act::ALL.iter().map(|act| act.number()).collect();
         assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    }
+
+    #[test]
+    fn a_header_that_is_read_says_what_was_recorded() {
+        let record = sample();
+        let header = Header::read(&record.header()).unwrap();
+        assert_eq!((header.act, header.at, header.org), (27, record.at, [0x11; 16]));
+        let saying = header.saying();
+        assert_eq!(
+            (saying.act.as_str(), saying.actor.as_str()),
+            ("session-ended", "device")
+        );
+        assert_eq!(saying.user, Some(UserId::from_bytes([0x22; 16])));
+        assert_eq!(saying.subject, SessionId::from_bytes([0x44; 16]).to_string());
+        let mut bytes = record.header();
+        bytes[111] = 1;
+        assert_eq!(Header::read(&bytes), None);
+        assert_eq!(Header::read(&bytes[..111]), None);
+    }
+
+    #[test]
+    fn an_erasure_names_the_record_whose_payload_went() {
+        let record = Record {
+            act: Act::PayloadErased,
+            subject: Subject::AuditRecord(0x0102),
+            ..sample()
+        };
+        assert_eq!(Header::read(&record.header()).unwrap().erased(), Some(0x0102));
+        let other = Record {
+            act: Act::AuditRead,
+            ..record
+        };
+        assert_eq!(Header::read(&other.header()).unwrap().erased(), None);
+    }
+
+    #[test]
+    fn acts_are_found_by_their_names() {
+        for act in Act::ALL.iter().copied() {
+            assert_eq!(Act::number_of(&act.name()), Some(act.number()));
+        }
+        assert_eq!(Act::RefreshTokenReused.name(), "refresh-token-reused");
+        assert_eq!(Act::number_of(&Act::name_of(999)), Some(999));
     }
 }

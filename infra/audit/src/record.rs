@@ -57,6 +57,8 @@ pub enum Subject {
     Invitation(InvitationId),
     /// A conversation.
     Conversation(ConversationId),
+    /// A record of this log, by its number.
+    AuditRecord(u64),
 }
 
 /// What was done. The number is part of the canonical bytes and is never reused.
@@ -113,6 +115,10 @@ pub enum Act {
     IdentityRotated = 60,
     /// A user's identity key was wrapped by another recovery key.
     RecoveryReplaced = 61,
+    /// An administrator read the audit log.
+    AuditRead = 80,
+    /// The details of a record were erased; the record stays.
+    PayloadErased = 81,
     /// An account was disabled.
     AccountDisabled = 100,
     /// An account was enabled again.
@@ -129,7 +135,7 @@ pub enum Act {
 
 impl Act {
     /// Every act, in the order of the numbers.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: &'static [Self] = &[
         Self::ServerStarted,
         Self::ServerStopped,
         Self::KeyRotated,
@@ -155,6 +161,8 @@ impl Act {
         Self::RefusalsCounted,
         Self::IdentityRotated,
         Self::RecoveryReplaced,
+        Self::AuditRead,
+        Self::PayloadErased,
         Self::AccountDisabled,
         Self::AccountEnabled,
         Self::DeviceRefused,
@@ -167,6 +175,35 @@ impl Act {
     #[must_use]
     pub const fn number(self) -> u16 {
         self as u16
+    }
+
+    /// The name that people and scripts know it by: the variant's, in words with hyphens.
+    #[must_use]
+    pub fn name(self) -> String {
+        let mut name = String::new();
+        for letter in format!("{self:?}").chars() {
+            if letter.is_ascii_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.push(letter.to_ascii_lowercase());
+        }
+        name
+    }
+
+    /// The name of an act by its number, which a later version may have added.
+    #[must_use]
+    pub fn name_of(number: u16) -> String {
+        let known = Self::ALL.iter().copied().find(|act| act.number() == number);
+        known.map_or_else(|| format!("act-{number}"), Self::name)
+    }
+
+    /// The number of an act by its name, also of the form `act-77`.
+    #[must_use]
+    pub fn number_of(name: &str) -> Option<u16> {
+        let known = Self::ALL.iter().copied().find(|act| act.name() == name);
+        known
+            .map(Self::number)
+            .or_else(|| name.strip_prefix("act-")?.parse().ok())
     }
 }
 
