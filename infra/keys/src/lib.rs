@@ -1,4 +1,4 @@
-//! The server's own keys: they sign access tokens, seal what the database must not show, and are sealed at rest.
+//! The server's own keys: they sign access tokens and tree heads, seal what the database must not show, and are sealed at rest.
 //!
 //! No key of an end-to-end conversation is ever here. The crate knows no routes, sessions or tables.
 //!
@@ -10,6 +10,7 @@
 //! was signed; a key file is never half written and never readable by others.
 #![warn(missing_docs)]
 
+mod audit;
 pub mod certificate;
 pub mod file;
 pub mod jwks;

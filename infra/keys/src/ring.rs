@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     KeysConfig,
+    audit::{AuditKey, StoredAuditKey},
     file::{self, FileError},
     jwks::{Jwk, Jwks},
     token::{Bearer, Claims, LEEWAY_SECONDS, MAX_TOKEN_BYTES, Scope, TokenError},
@@ -69,6 +70,8 @@ struct Ring {
     signing: Vec<SigningKey>,
     /// Seals refresh tokens in the database and authenticates their numbers.
     session_key: Secret<32>,
+    /// Signs tree heads; never rotated.
+    audit: Arc<AuditKey>,
 }
 
 #[derive(Clone)]
@@ -86,6 +89,9 @@ struct SigningKey {
 struct Stored {
     signing: Vec<StoredKey>,
     session_key: String,
+    /// Absent in a file from before there was an audit tree.
+    #[serde(default)]
+    audit: Option<StoredAuditKey>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,6 +99,15 @@ struct Stored {
 struct StoredKey {
     created_at: Timestamp,
     seed: String,
+}
+
+impl Stored {
+    fn read(path: &Path, plain: &[u8]) -> Result<Self, KeyError> {
+        serde_json::from_slice(plain).map_err(|source| KeyError::Form {
+            path: path.to_owned(),
+            source,
+        })
+    }
 }
 
 impl Keys {
@@ -107,7 +122,18 @@ impl Keys {
         let path = data.join(&config.file);
         let sealing_key = file::sealing_key(&data.join(&config.sealing_key), || context.random())?;
         let ring = match file::read_sealed(&path, &sealing_key)? {
-            Some(plain) => Ring::restore(&path, &plain)?,
+            Some(plain) => {
+                let mut stored = Stored::read(&path, &plain)?;
+                let is_older = stored.audit.is_none();
+                if is_older {
+                    stored.audit = Some(AuditKey::fresh(context)?.store());
+                }
+                let ring = Ring::restore(stored)?;
+                if is_older {
+                    ring.store(&path, &sealing_key)?;
+                }
+                ring
+            }
             None => {
                 let ring = Ring::fresh(context)?;
                 ring.store(&path, &sealing_key)?;
@@ -123,6 +149,42 @@ impl Keys {
             overlap: config.overlap,
             ring: RwLock::new(Arc::new(ring)),
         })))
+    }
+
+    /// The public half of the key that signs tree heads in `data`, without making anything; `None` when there are no
+    /// keys yet, or none that sign heads.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn read_audit_key(config: &KeysConfig, data: &Path) -> Result<Option<[u8; 32]>, KeyError> {
+        let Some(sealing_key) = file::read_secret(&data.join(&config.sealing_key))? else {
+            return Ok(None);
+        };
+        let sealing_key = Secret::try_from(sealing_key.as_slice()).map_err(|_| KeyError::Unusable)?;
+        let path = data.join(&config.file);
+        let Some(plain) = file::read_sealed(&path, &sealing_key)? else {
+            return Ok(None);
+        };
+        let key = Stored::read(&path, &plain)?.audit.map(AuditKey::restore);
+        Ok(key.transpose()?.map(|key| key.public()))
+    }
+
+    /// The public half of the key that signs tree heads.
+    #[must_use]
+    pub fn audit_key(&self) -> [u8; 32] {
+        self.ring().audit.public()
+    }
+
+    /// The name of the log whose heads this server signs.
+    #[must_use]
+    pub fn audit_log(&self) -> [u8; 32] {
+        self.ring().audit.log_id()
+    }
+
+    /// Signs the bytes of a tree head, which begin with a label.
+    #[must_use]
+    pub fn sign_tree_head(&self, head: &[u8]) -> [u8; 64] {
+        self.ring().audit.sign(head)
     }
 
     /// Signs a token for `bearer`.
@@ -248,6 +310,7 @@ impl Keys {
         let ring = Ring {
             signing,
             session_key: old.session_key.clone(),
+            audit: Arc::clone(&old.audit),
         };
         ring.store(&self.0.path, &self.0.sealing_key)?;
         *self.0.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
@@ -300,14 +363,11 @@ impl Ring {
         Ok(Self {
             signing,
             session_key: Secret::new(context.random()),
+            audit: Arc::new(AuditKey::fresh(context)?),
         })
     }
 
-    fn restore(path: &Path, plain: &[u8]) -> Result<Self, KeyError> {
-        let stored: Stored = serde_json::from_slice(plain).map_err(|source| KeyError::Form {
-            path: path.to_owned(),
-            source,
-        })?;
+    fn restore(stored: Stored) -> Result<Self, KeyError> {
         let signing = stored
             .signing
             .into_iter()
@@ -319,6 +379,7 @@ impl Ring {
         Ok(Self {
             signing,
             session_key: decode(&Zeroizing::new(stored.session_key))?,
+            audit: Arc::new(AuditKey::restore(stored.audit.ok_or(KeyError::Unusable)?)?),
         })
     }
 
@@ -333,6 +394,7 @@ impl Ring {
                 })
                 .collect(),
             session_key: encode(&self.session_key),
+            audit: Some(self.audit.store()),
         };
         let plain = serde_json::to_vec(&stored).map_err(|source| KeyError::Form {
             path: path.to_owned(),
@@ -384,7 +446,7 @@ fn thumbprint(public: &[u8]) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, members.as_bytes()))
 }
 
-fn decode(text: &str) -> Result<Secret<32>, KeyError> {
+pub(crate) fn decode(text: &str) -> Result<Secret<32>, KeyError> {
     let bytes = Zeroizing::new(
         BASE64_URL_SAFE_NO_PAD
             .decode(text)

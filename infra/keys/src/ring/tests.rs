@@ -248,3 +248,45 @@ fn an_overlap_shorter_than_a_token_is_refused() {
     let refused = Keys::open(&config, world.folder.path(), ISSUER, &world.clock.context());
     assert!(matches!(refused, Err(KeyError::OverlapTooShort)));
 }
+
+fn head_verifies(key: [u8; 32], head: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, key)
+        .verify(head, signature)
+        .is_ok()
+}
+
+#[test]
+fn the_key_of_the_audit_log_stays_through_rotation_and_restart_and_signs_no_token() {
+    let world = World::new();
+    let keys = world.open(ISSUER);
+    let (key, log) = (keys.audit_key(), keys.audit_log());
+    keys.rotate(&world.clock.context()).unwrap();
+    drop(keys);
+    let again = world.open(ISSUER);
+    assert_eq!((again.audit_key(), again.audit_log()), (key, log));
+    assert!(head_verifies(key, b"head", &again.sign_tree_head(b"head")));
+    let public = BASE64_URL_SAFE_NO_PAD.encode(key);
+    assert!(again.jwks(world.now()).keys.iter().all(|jwk| jwk.x != public));
+    let read = Keys::read_audit_key(&config(), world.folder.path()).unwrap();
+    assert_eq!(read, Some(key));
+    let empty = tempfile::tempdir().unwrap();
+    assert_eq!(Keys::read_audit_key(&config(), empty.path()).unwrap(), None);
+}
+
+#[test]
+fn a_key_file_from_before_the_audit_tree_gets_a_key_once() {
+    let world = World::new();
+    let keys = world.open(ISSUER);
+    let token = world.token(&keys);
+    let sealing_key = file::sealing_key(&world.folder.path().join("sealing.key"), || [0; 32]).unwrap();
+    let path = world.folder.path().join("keys.sealed");
+    let plain = file::read_sealed(&path, &sealing_key).unwrap().unwrap();
+    let mut stored: Value = serde_json::from_slice(&plain).unwrap();
+    stored.as_object_mut().unwrap().remove("audit").unwrap();
+    file::write_sealed(&path, &sealing_key, &serde_json::to_vec(&stored).unwrap()).unwrap();
+
+    let upgraded = world.open(ISSUER);
+    assert!(upgraded.verify(&token, world.now()).is_ok());
+    assert_ne!(upgraded.audit_key(), keys.audit_key());
+    assert_eq!(world.open(ISSUER).audit_log(), upgraded.audit_log());
+}
