@@ -6,7 +6,8 @@
 //! - [`writer`]: the queue of acts and the group commit    - [`reader`]: the pool that reads snapshots
 //! - [`migration`]: the numbered schema                     - [`event`]: what commits tell the rest of the server
 //! - [`conversation`], [`entry`], [`cursor`]: logs, their content, and how far each device has read
-//! - [`account`], [`invitation`], [`session`], [`recovery`]: who there is   - [`audit`]: what was written down
+//! - [`account`], [`invitation`], [`session`], [`recovery`]: who there is
+//! - [`audit`], [`audit_tree`], [`audit_check`]: what was written down, what commits to it, whether it is intact
 //! - [`chain`], [`device`], [`prekey`], [`link`]: which devices speak for them, and how to reach those
 //! - [`standing`], [`roster`]: who may be used, and what administration lists   - [`idempotency`]: requests that come again
 //!
@@ -15,6 +16,8 @@
 
 pub mod account;
 pub mod audit;
+pub mod audit_check;
+pub mod audit_tree;
 pub mod chain;
 pub mod conversation;
 pub mod cursor;
