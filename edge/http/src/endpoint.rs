@@ -9,12 +9,15 @@ use axum::{
 };
 use http::Method;
 use unhidra_policy::Action;
-use unhidra_wire::rest::{self, ProblemCode};
+use unhidra_wire::{
+    audit::{AuditKey, AuditQuery, AuditRecords, ConsistencyProof, InclusionProof, TreeHead, TreeHeads},
+    rest::{self, ProblemCode},
+};
 
 pub use self::documentation::Documentation;
 use crate::{
     App,
-    handler::{account, admin, conversation, device, identity, link, public, session, user},
+    handler::{account, admin, audit, conversation, device, identity, link, public, session, user},
 };
 
 /// One route.
@@ -357,6 +360,45 @@ pub fn endpoints() -> Vec<Endpoint> {
             admin::allow_device,
         )
         .summary("Allow sessions of a device again"),
+        get("/v1/audit/key", A::ReadPublic, T::Server, audit::key)
+            .summary("What tree heads are verified with")
+            .answers::<AuditKey>(),
+        get("/v1/audit/head", A::ReadTreeHead, T::Server, audit::head)
+            .summary("The signed head of the audit tree")
+            .answers::<TreeHead>(),
+        get("/v1/audit/heads", A::ReadTreeHead, T::Server, audit::heads)
+            .summary("The heads that were signed, in order")
+            .query::<audit::Page>()
+            .answers::<TreeHeads>(),
+        get(
+            "/v1/audit/consistency",
+            A::ReadTreeHead,
+            T::Server,
+            audit::consistency,
+        )
+        .summary("That a tree begins with an earlier one")
+        .query::<audit::Sizes>()
+        .answers::<ConsistencyProof>(),
+        get("/v1/audit/records", A::ReadAudit, T::Server, audit::records)
+            .summary("Audit records that fit the query, in order")
+            .query::<AuditQuery>()
+            .answers::<AuditRecords>(),
+        get(
+            "/v1/audit/records/{number}/proof",
+            A::ReadAudit,
+            T::Server,
+            audit::proof,
+        )
+        .summary("That a signed tree has a record")
+        .query::<audit::Size>()
+        .answers::<InclusionProof>(),
+        delete(
+            "/v1/audit/records/{number}/payload",
+            A::EraseAuditPayload,
+            T::Server,
+            audit::erase_payload,
+        )
+        .summary("Erase the details of a record; the record stays"),
     ]
 }
 

@@ -8,7 +8,7 @@ use std::{error::Error, sync::Arc};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use unhidra_identity::{
-    account::AccountError, administration::AdministrationError, deletion::DeleteError, deletion::ExistsError,
+    account::AccountError, administration::AdministrationError, audit::AuditError, deletion::DeleteError, deletion::ExistsError,
     device_chain::ExtendError, identity_change::ReplaceError, invitation::InviteError, link::LinkError,
     login::LoginError, prekey::PrekeyError, session::SessionError,
 };
@@ -379,6 +379,16 @@ impl From<ExistsError> for Failure {
         match error {
             ExistsError::Deleted => Self::deleted(),
             ExistsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Malformed => Self::malformed("the query names no act, id or tree of this log"),
+            AuditError::NotFound => Self::not_found(),
+            AuditError::Store(error) => error.into(),
         }
     }
 }

@@ -226,6 +226,7 @@ pub(crate) fn segment(name: &str) -> Value {
         "invitation" => InvitationId::schema(),
         "conversation" => ConversationId::schema(),
         "username" => Username::schema(),
+        "number" => return json!({"type": "integer", "minimum": 1}),
         _ => return json!({"type": "string", "minLength": 1}),
     };
     value(&schema)

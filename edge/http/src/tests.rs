@@ -6,6 +6,7 @@
 
 mod access;
 mod administration;
+mod audit;
 mod chain;
 mod device;
 mod link;

@@ -109,6 +109,12 @@ pub enum Action {
     ListInvitations,
     /// Withdraws an invitation.
     RevokeInvitation,
+    /// Reads signed heads of the audit tree, and how one grew out of another.
+    ReadTreeHead,
+    /// Reads audit records and their proofs.
+    ReadAudit,
+    /// Erases the details of an audit record.
+    EraseAuditPayload,
     /// Opens conversations as a user; whom with is checked by the act.
     OpenConversation,
     /// Lists a user's conversations.
@@ -205,7 +211,7 @@ pub enum Denial {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 44] = [
         Self::ReadPublic,
         Self::OpenAccount,
         Self::LogIn,
@@ -240,6 +246,9 @@ impl Action {
         Self::AllowDevice,
         Self::ListInvitations,
         Self::RevokeInvitation,
+        Self::ReadTreeHead,
+        Self::ReadAudit,
+        Self::EraseAuditPayload,
         Self::OpenConversation,
         Self::ListConversations,
         Self::ReadEntries,
@@ -287,6 +296,9 @@ impl Action {
             Self::AllowDevice => "allow-device",
             Self::ListInvitations => "list-invitations",
             Self::RevokeInvitation => "revoke-invitation",
+            Self::ReadTreeHead => "read-tree-head",
+            Self::ReadAudit => "read-audit",
+            Self::EraseAuditPayload => "erase-audit-payload",
             Self::OpenConversation => "open-conversation",
             Self::ListConversations => "list-conversations",
             Self::ReadEntries => "read-entries",
@@ -380,7 +392,7 @@ fn with_a_device(action: Action, resource: &Resource, user: UserId, device: Devi
     use Action as A;
     use Resource as R;
     match (action, resource) {
-        (A::ReadSelf | A::FindUser | A::Connect, R::Server) => true,
+        (A::ReadSelf | A::FindUser | A::ReadTreeHead | A::Connect, R::Server) => true,
         (action, _) if administers(action, resource) => role == Role::SuperAdmin,
         (A::ReadUser | A::ReadChain | A::TakeBundles, R::User { .. }) => true,
         (
@@ -418,6 +430,8 @@ const fn administers(action: Action, resource: &Resource) -> bool {
                 | A::ListAllDevices
                 | A::ListInvitations
                 | A::RevokeInvitation
+                | A::ReadAudit
+                | A::EraseAuditPayload
         ),
         Resource::User { .. } => matches!(action, A::ReadAccount | A::DisableAccount | A::EnableAccount),
         Resource::Device { .. } => matches!(action, A::RefuseDevice | A::AllowDevice),

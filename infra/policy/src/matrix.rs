@@ -38,6 +38,9 @@ const MATRIX: &str = "
     allow-device       this-device           u          f          f       +
     allow-device       own-other-device      u          f          f       +
     allow-device       colleague-device      u          f          f       +
+    read-tree-head     server                u          f          +       +
+    read-audit         server                u          f          f       +
+    erase-audit-payload server               u          f          f       +
     read-user          own-user              u          f          +       +
     read-user          colleague             u          f          +       +
     read-chain         own-user              u          +          +       +

@@ -10,6 +10,7 @@
 //! - [`link`]: the channel that enrols a new device   - [`directory`]: users, devices, and the facts policy decides on
 //! - [`refusal`]: which refusals get records          - [`upkeep`]: what happens by itself
 //! - [`administration`]: what administrators see and do - [`deletion`]: the end of an account
+//! - [`audit`]: the log that all of them write to, signed, proved and read
 //!
 //! Invariants: an unknown name, a wrong password and a disabled account are one answer after one computation; a refresh
 //! token that was spent ends its session when it comes back; no chain record is kept that this crate did not verify.
@@ -17,6 +18,7 @@
 
 pub mod account;
 pub mod administration;
+pub mod audit;
 pub mod caller;
 pub mod config;
 pub mod deletion;
@@ -42,7 +44,8 @@ use unhidra_audit::{Act, Actor, Details, Record, Subject};
 use unhidra_keys::Keys;
 use unhidra_runtime::{Context, Workers};
 use unhidra_store::{Store, StoreError, Tx};
-use unhidra_types::OrgId;
+use unhidra_types::{OrgId, Timestamp};
+use unhidra_wire::audit::TreeHead;
 
 pub use caller::Caller;
 pub use config::{Exposure, IdentityConfig};
@@ -67,6 +70,8 @@ struct Inner {
     /// Checks batches of signatures off the executor.
     checks: Workers,
     refusals: Mutex<refusal::Refusals>,
+    /// The head that was signed last, and when it was asked for.
+    tree_head: Mutex<Option<(Timestamp, TreeHead)>>,
     setup_file: PathBuf,
 }
 
@@ -140,6 +145,7 @@ impl Identity {
             hasher,
             checks,
             refusals,
+            tree_head: Mutex::new(None),
             setup_file,
         };
         let identity = Self(Arc::new(inner));

@@ -95,13 +95,15 @@ impl Identity {
         self.note_server_act(context, Act::ServerStarted).await
     }
 
-    /// Writes down what was only counted, and that the server goes down. The last thing before the store closes.
+    /// Writes down what was only counted, and that the server goes down, and signs a head over it all. The last thing
+    /// before the store closes.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn note_stop(&self, context: &Context) -> Result<(), StoreError> {
         self.write_counted_refusals(context, Extent::Everything).await?;
-        self.note_server_act(context, Act::ServerStopped).await
+        self.note_server_act(context, Act::ServerStopped).await?;
+        self.sign_head(context).await.map(drop)
     }
 
     async fn note_server_act(&self, context: &Context, act: Act) -> Result<(), StoreError> {

@@ -20,6 +20,7 @@ fn fill(path: &str, person: &super::device::Person) -> String {
         .replace("{session}", &session.to_string())
         .replace("{username}", &person.name)
         .replace("{invitation}", "inv_00000000000000000000000000000001")
+        .replace("{number}", "1")
         .replace("{conversation}", "cnv_00000000000000000000000000000001")
 }
 
