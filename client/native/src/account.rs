@@ -100,13 +100,16 @@ pub(crate) fn set_mark(store: &mut SqliteStore, name: &str, number: u64) -> Resu
     write(store, &format!("mark {name}"), &number)
 }
 
-fn read<T: DeserializeOwned>(store: &mut SqliteStore, name: &str) -> Result<Option<T>, StoreError> {
+pub(crate) fn read<T: DeserializeOwned>(
+    store: &mut SqliteStore,
+    name: &str,
+) -> Result<Option<T>, StoreError> {
     let json: Option<Vec<u8>> = store.transaction(|tx| tx.get(Table::Profile, name.as_bytes()))?;
     json.map(|json| serde_json::from_slice(&json).map_err(|_mismatch| StoreError::Damaged(Table::Profile)))
         .transpose()
 }
 
-fn write<T: Serialize>(store: &mut SqliteStore, name: &str, value: &T) -> Result<(), StoreError> {
+pub(crate) fn write<T: Serialize>(store: &mut SqliteStore, name: &str, value: &T) -> Result<(), StoreError> {
     let json = serde_json::to_vec(value).map_err(|error| StoreError::Backend(Box::new(error)))?;
     store.transaction(|tx| tx.put(Table::Profile, name.as_bytes(), &json))
 }

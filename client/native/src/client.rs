@@ -6,6 +6,7 @@
 
 mod administration;
 mod asked;
+mod audit;
 mod contacts;
 mod drive;
 mod enrol;
@@ -44,6 +45,7 @@ use crate::{
     profile::{Profile, ProfileFolder},
     rest::Rest,
     store::SqliteStore,
+    witness::Evidence,
 };
 
 /// How a client talks to its server.
@@ -55,6 +57,8 @@ pub struct Settings {
     pub backoff: BackoffPolicy,
     /// How often gaps and other processes' work are looked at.
     pub look_around: Duration,
+    /// How old the last look at the server's audit log may be when a connection is made.
+    pub watch_audit: Duration,
 }
 
 impl Default for Settings {
@@ -63,6 +67,7 @@ impl Default for Settings {
             heartbeat: Heartbeat::default(),
             backoff: BackoffPolicy::default(),
             look_around: Duration::from_secs(2),
+            watch_audit: Duration::from_secs(3_600),
         }
     }
 }
@@ -120,6 +125,8 @@ pub enum Event {
         /// The message.
         message: Box<Message>,
     },
+    /// The server's audit log contradicts what this device has seen of it.
+    AuditContradicted(Box<Evidence>),
     /// The engine noticed something.
     Notice(Notice),
     /// The server could not give what the engine needs; it is asked again.

@@ -8,6 +8,7 @@
 //! - [`rest`]: the server's REST interface                          - [`connection`]: one WebSocket connection
 //! - [`keyring`]: where a store's key can lie
 //! - [`server_url`]: where the server is                            - [`backoff`]: waits between attempts
+//! - [`witness`]: what was seen of the server's audit tree
 #![warn(missing_docs)]
 
 pub mod account;
@@ -20,5 +21,6 @@ pub mod profile;
 pub mod rest;
 pub mod server_url;
 pub mod store;
+pub mod witness;
 
 pub use client::{Client, ClientError, Event, Settings};

@@ -3,6 +3,7 @@
 //! It sends and parses; who calls what when is the business of [`crate::client`].
 
 mod admin;
+mod audit;
 mod error;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use reqwest::{Method, RequestBuilder, header::RETRY_AFTER};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::error::Category;
 use unhidra_types::{ConversationId, DeviceId, SessionId, UserId, Username};
+use unhidra_wire::audit::{AuditKey, ConsistencyProof, InclusionProof, TreeHead, TreeHeads};
 use unhidra_wire::rest::{
     AppendEntry, AppendedEntry, BeginSession, Bundles, ChainHead, ChainRecords, Conversation, Conversations,
     Devices, Enrolment, Entries, ExtendChain, Hidden, Invitation, Invite, LinkMessage, LinkMessages, LogIn,
@@ -159,6 +161,17 @@ routes! {
     /// A page of a log, after entry `after`.
     entries(conversation: ConversationId, after: u64, limit: u32)
         = GET "/v1/conversations/{conversation}/entries?after={after}&limit={limit}" => Entries;
+    /// What heads of the audit tree are verified with.
+    audit_key() = GET "/v1/audit/key" => AuditKey;
+    /// The head of the audit tree.
+    audit_head() = GET "/v1/audit/head" => TreeHead;
+    /// Signed heads after number `after`.
+    audit_heads(after: u64) = GET "/v1/audit/heads?after={after}" => TreeHeads;
+    /// How the tree of `to` records grew out of the one of `from`.
+    audit_consistency(from: u64, to: u64)
+        = GET "/v1/audit/consistency?from={from}&to={to}" => ConsistencyProof;
+    /// The proof of a record in the newest tree.
+    audit_proof(number: u64) = GET "/v1/audit/records/{number}/proof" => InclusionProof;
     /// Makes an invitation.
     invite() = POST "/v1/admin/invitations", body: Invite => Invitation;
 }

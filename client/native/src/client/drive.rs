@@ -61,7 +61,7 @@ impl Client {
         self.in_flight.clear();
         self.sent_through = None;
         self.events.push_back(Event::Connected);
-        Ok(())
+        self.watch_audit_if_due().await
     }
 
     /// Says goodbye to the server.
