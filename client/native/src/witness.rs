@@ -9,7 +9,7 @@ use unhidra_wire::audit::{AuditKey, ConsistencyProof, TreeHead};
 
 use crate::{account, store::SqliteStore};
 
-/// Contradictions that are kept: the first ones, which no later one displaces.
+/// Contradictions that are kept. A new one displaces the oldest that was accepted, and none that was not.
 pub const MAX_EVIDENCE: usize = 16;
 
 const SEEN: &str = "audit head";
@@ -118,12 +118,26 @@ pub(crate) fn keep(store: &mut SqliteStore, new: &Evidence) -> Result<bool, Stor
     let known = kept.iter().any(|old| {
         old.accepted_at.is_none() && (old.contradiction, old.earlier) == (new.contradiction, new.earlier)
     });
-    if known || kept.len() >= MAX_EVIDENCE {
+    if known || !make_room(&mut kept) {
         return Ok(false);
     }
     kept.push(new.clone());
     account::write(store, EVIDENCE, &kept)?;
     Ok(true)
+}
+
+/// Whether there is room for one more. When there is none, its owner is warned by those that are there.
+fn make_room(kept: &mut Vec<Evidence>) -> bool {
+    if kept.len() < MAX_EVIDENCE {
+        return true;
+    }
+    match kept.iter().position(|old| old.accepted_at.is_some()) {
+        Some(oldest) => {
+            kept.remove(oldest);
+            true
+        }
+        None => false,
+    }
 }
 
 /// Marks everything as explained; it stays.
@@ -201,6 +215,26 @@ mod tests {
             key: SigningKey::from_seed(&Secret::new([3; 32])),
             same,
         }
+    }
+
+    #[test]
+    fn only_what_was_accepted_makes_room_for_new_evidence() {
+        let seen = log(100).seen(3);
+        let evidence = |size, accepted_at| Evidence {
+            contradiction: Contradiction::Forked,
+            noticed_at: Timestamp::EPOCH,
+            earlier: log(100).head(size),
+            earlier_key: seen.key,
+            later: seen.head,
+            later_key: None,
+            accepted_at,
+        };
+        let mut kept: Vec<_> = (1..=16).map(|size| evidence(size, None)).collect();
+        assert!(!make_room(&mut kept));
+        assert_eq!(kept.len(), MAX_EVIDENCE);
+        kept[4].accepted_at = Some(Timestamp::EPOCH);
+        assert!(make_room(&mut kept));
+        assert!(kept.len() < MAX_EVIDENCE && kept.iter().all(|kept| kept.accepted_at.is_none()));
     }
 
     #[test]

@@ -226,7 +226,7 @@ impl Checker {
             if !fits {
                 self.find(Place::Payload(stored.number), Fault::Changed);
             }
-            return Peak::computed(computed);
+            return Peak::loose(computed, stored.number);
         };
         if stated == computed {
             if !fits {
@@ -289,6 +289,8 @@ impl Checker {
         match (doubt, choice) {
             (Doubt::Record(number), Some(Choice::Stated)) => self.find(Place::Record(number), Fault::Changed),
             (Doubt::Record(number), Some(Choice::Computed)) => self.find(Place::Node(number), Fault::Changed),
+            (Doubt::Loose(number), None) => self.find(Place::Record(number), Fault::Changed),
+            (Doubt::Loose(_), Some(_)) => {}
             (Doubt::Record(number), None) => self.find(Place::Record(number), Fault::Unclear),
             (Doubt::Node(node), Some(Choice::Computed)) => {
                 self.find(Place::Node(node.end), Fault::NodeChanged { level: node.level });

@@ -10,6 +10,8 @@ const MAX_TRIED: usize = 6;
 pub(super) enum Doubt {
     /// The record, or its leaf hash, was changed.
     Record(u64),
+    /// The record has no leaf hash beside it; nothing else is known against it.
+    Loose(u64),
     /// The node's hash, or everything below it, was changed.
     Node(Node),
 }
@@ -44,12 +46,12 @@ impl Peak {
         }
     }
 
-    /// What follows from below, where no row states anything.
-    pub(super) const fn computed(computed: Hash) -> Self {
+    /// The leaf that follows from record `number`, where no row states one.
+    pub(super) const fn loose(computed: Hash, number: u64) -> Self {
         Self {
             stated: None,
             computed: Some(computed),
-            doubt: None,
+            doubt: Some(Doubt::Loose(number)),
         }
     }
 
@@ -59,6 +61,10 @@ impl Peak {
             computed: Some(computed),
             doubt: Some(doubt),
         }
+    }
+
+    const fn is_loose(&self) -> bool {
+        matches!(self.doubt, Some(Doubt::Loose(_)))
     }
 
     fn versions(&self) -> impl Iterator<Item = (Choice, Hash)> + Clone {
@@ -92,11 +98,14 @@ impl Peaks {
             // Both versions go up, so that the next node that is known decides.
             let (first, second) = (above(Choice::Stated), above(Choice::Computed));
             self.0.push(Peak {
-                stated: first.filter(|_| left.doubt.or(right.doubt).is_some()),
+                stated: first.filter(|_| first != second),
                 computed: second,
                 doubt: left.doubt.or(right.doubt),
             });
-            return undecided().skip(1).collect();
+            let others = undecided().skip(1);
+            return others
+                .filter(|(doubt, _)| !matches!(doubt, Doubt::Loose(_)))
+                .collect();
         };
         let explained = left.versions().find_map(|(left_choice, left_hash)| {
             let mut rights = right.versions();
@@ -112,6 +121,10 @@ impl Peaks {
                     Peak::stated(Some(stated)),
                     left.into_iter().chain(right).collect(),
                 )
+            }
+            // What is loose does not fit, so it was changed.
+            (None, Some(_)) if left.is_loose() || right.is_loose() => {
+                (Peak::stated(Some(stated)), undecided().collect())
             }
             // Below it something is missing, and its finding is there.
             (None, None) => (Peak::stated(Some(stated)), undecided().collect()),
@@ -155,7 +168,8 @@ impl Peaks {
 
     /// What nothing has decided.
     pub(super) fn doubts(&self) -> Vec<Doubt> {
-        self.0.iter().filter_map(|peak| peak.doubt).collect()
+        let undecided = self.0.iter().filter(|peak| !peak.is_loose());
+        undecided.filter_map(|peak| peak.doubt).collect()
     }
 
     fn root(&self, choice: impl Fn(usize) -> Choice) -> Option<Hash> {
