@@ -1,6 +1,7 @@
 //! What can be typed: commands, options and their help. `docs/cli.md` is the contract.
 
 mod admin;
+pub(crate) mod audit;
 mod client;
 mod moment;
 mod screen;
@@ -60,6 +61,9 @@ pub(crate) struct Global {
     /// Opens the profile's store by a passphrase: the first line of FILE
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+    /// How old the last look at the server's audit log may be
+    #[arg(long, global = true, env = "UNHIDRA_WATCH_AUDIT", value_parser = parse_duration, default_value = "1h", hide = true)]
+    pub(crate) watch_audit: Duration,
     /// Print one JSON object a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -125,6 +129,9 @@ pub(crate) enum Command {
     /// Administer the server
     #[command(subcommand)]
     Admin(Admin),
+    /// Export, check and search the tamper-evident log
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Check configuration, data folder and port
     Doctor(ServerOptions),
     /// Show configuration

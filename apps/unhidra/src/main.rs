@@ -94,6 +94,7 @@ async fn dispatch(Arguments { global, command }: Arguments, output: Output) -> O
         Command::Account(AccountCommand::Delete(options)) => {
             command::account::delete(&opening()?, options, output).await
         }
+        Command::Audit(options) => command::audit::audit(opening, options, output).await,
         Command::Doctor(options) => command::doctor::doctor(&options, output),
         Command::Config(Config::Example) => command::config::example(),
         Command::Openapi => command::openapi::openapi(),

@@ -123,9 +123,12 @@ impl Server {
             caretaker.keep_up(upkeep_clock, stop).await
         });
         let (signer, signing_clock) = (identity.clone(), clock.clone());
-        tasks.spawn(Stage::Worker, "audit heads", Weight::Ordinary, async move |stop| {
-            signer.keep_signing(signing_clock, stop).await
-        });
+        tasks.spawn(
+            Stage::Worker,
+            "audit heads",
+            Weight::Ordinary,
+            async move |stop| signer.keep_signing(signing_clock, stop).await,
+        );
         let gateway = Gateway {
             identity: identity.clone(),
             messaging: messaging_service.clone(),

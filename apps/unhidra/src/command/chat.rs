@@ -22,6 +22,7 @@ use self::{
     typing::{Entered, Typing},
 };
 use super::{
+    audit::Told,
     message::{Names, ShownMessage},
     news,
     opening::{Opening, by_name, user_named},
@@ -280,6 +281,7 @@ impl Conversation {
                 }
                 Event::Notice(Notice::CaughtUp) => self.is_caught_up = true,
                 Event::Notice(notice) => self.noticed(notice)?,
+                Event::AuditContradicted(evidence) => self.screen.say(&Told::new(&evidence).warning())?,
                 Event::Connected if self.is_offline => {
                     self.is_offline = false;
                     self.screen.say("Online again.")?;

@@ -1,6 +1,6 @@
 //! Which profile a command uses, and what opens it.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use unhidra_client_native::{
@@ -24,6 +24,7 @@ pub(crate) struct Opening {
     home: PathBuf,
     name: ProfileName,
     key: Key,
+    watch_audit: Duration,
 }
 
 /// Whether a profile was there before.
@@ -52,6 +53,7 @@ impl Opening {
             home: home(global)?,
             name,
             key,
+            watch_audit: global.watch_audit,
         })
     }
 
@@ -61,6 +63,7 @@ impl Opening {
             home,
             name: name.parse().or_exit(Exit::Usage)?,
             key: Key::Unnamed,
+            watch_audit: Settings::default().watch_audit,
         })
     }
 
@@ -77,7 +80,11 @@ impl Opening {
             }
             profile => profile?,
         };
-        Ok(Client::open(profile, Settings::default())?)
+        let settings = Settings {
+            watch_audit: self.watch_audit,
+            ..Settings::default()
+        };
+        Ok(Client::open(profile, settings)?)
     }
 
     /// The account that the profile belongs to, if there is one.

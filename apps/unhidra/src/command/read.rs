@@ -9,6 +9,7 @@ use unhidra_client_native::{Client, ClientError, Event};
 use unhidra_types::{Timestamp, UserId};
 
 use super::{
+    audit::{Told, tell},
     message::{Names, ShownMessage},
     news::News,
     notices::print_changes,
@@ -48,6 +49,7 @@ pub(crate) async fn read(opening: &Opening, options: &Read, output: Output) -> O
         print_new(&mut client, only, options.limit, output).await?;
     }
     tell_requests(&mut client, output).await?;
+    tell(&mut client, output)?;
     // What could not be fetched is said after what is there, and by the exit code.
     caught_up?;
     client.settle(Instant::now() + SETTLE).await?;
@@ -133,6 +135,7 @@ pub(crate) async fn listen(opening: &Opening, output: Output) -> Outcome {
     let mut names = Names::required();
     client.listen_from(news.after());
     output.progress("Listening; end with Ctrl-C.");
+    tell(&mut client, output)?;
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
     loop {
@@ -174,6 +177,7 @@ async fn told(
                 "the server withholds the device list of {name}: nothing is sent to {name} until it shows it"
             ));
         }
+        Event::AuditContradicted(evidence) => Told::new(&evidence).say(output)?,
         Event::Connected | Event::Notice(_) | Event::Trouble(_) => {}
         _ => {}
     }

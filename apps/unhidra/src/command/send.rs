@@ -20,6 +20,7 @@ use unhidra_client_native::{
 use unhidra_types::{MsgId, UserId, limits::MAX_TEXT_BYTES};
 
 use super::{
+    audit::tell,
     message::state,
     opening::{Opening, by_name, user_named},
 };
@@ -102,6 +103,7 @@ async fn send_one(mut client: Client, peer: UserId, to: String, options: Send, o
             .result(&sent, || format!("{} to {}", sent.state, sent.to))
             .context("print the result")?;
     }
+    tell(&mut client, output)?;
     reached.map_err(still_queued)?;
     client.close().await;
     Ok(())
@@ -149,6 +151,7 @@ async fn send_lines(mut client: Client, peer: UserId, to: String, options: &Send
             format!("{lines} lines {state} to {}, {new} of them new", result.to)
         })
         .context("print the result")?;
+    tell(&mut client, output)?;
     sent?;
     client.close().await;
     Ok(())

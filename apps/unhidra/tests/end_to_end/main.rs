@@ -1,6 +1,7 @@
 //! The program from outside: a real server, real devices, the commands that people type.
 
 mod archive;
+mod audit;
 mod chat;
 mod conversation;
 mod first_minute;
