@@ -109,8 +109,9 @@ pub fn verify(
 }
 
 fn begin_check(key: [u8; 32], begin: &ExportBegin, heads: Vec<(Place, SignedHead)>) -> Checker {
+    let other_log = heads.iter().any(|(_, head)| head.head.log != begin.key.log_id.0);
     let mut checker = Checker::new(key, begin.records, heads);
-    if begin.key.key.0 != key {
+    if begin.key.key.0 != key || other_log {
         checker.find(Place::Log, Fault::OtherKey);
     }
     checker

@@ -109,8 +109,8 @@ pub enum Fault {
         /// The last record that is covered.
         after: u64,
     },
-    /// It names another key.
-    #[error("names another key than the one that it is checked against")]
+    /// It names another key or log.
+    #[error("names another key than the one that it is checked against, or another log than its heads")]
     OtherKey,
     /// A count is not that of the rows.
     #[error("counts {says} {what}, but there are {found}")]
