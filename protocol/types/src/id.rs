@@ -1,6 +1,6 @@
 //! Identifiers: sixteen bytes each, a distinct type each, printed with a prefix.
 //!
-//! Users, devices, organisations, sessions and invitations are UUIDs (version 7, made at the edge with an
+//! Users, devices, organisations, sessions, invitations and connections are UUIDs (version 7, made at the edge with an
 //! injected clock and randomness). Conversations and messages are sixteen opaque bytes.
 //! The text form is `<prefix>_<32 lower-case hex digits>`; parsing accepts nothing else.
 
@@ -107,6 +107,10 @@ id!(
     ConversationId, "cnv"
 );
 id!(
+    /// One WebSocket connection of a device.
+    ConnectionId, "con"
+);
+id!(
     /// One message, chosen at random by the sending device.
     MsgId, "msg"
 );
@@ -132,7 +136,7 @@ macro_rules! uuid_v7 {
         }
     )*};
 }
-uuid_v7!(UserId, DeviceId, OrgId, SessionId, InvitationId);
+uuid_v7!(UserId, DeviceId, OrgId, SessionId, InvitationId, ConnectionId);
 
 fn parse(prefix: &'static str, text: &str) -> Result<[u8; 16], ParseIdError> {
     let error = ParseIdError { prefix };

@@ -10,7 +10,9 @@ use utoipa::{
     },
 };
 
-use crate::{ConversationId, DeviceId, InvitationId, MsgId, OrgId, SessionId, Timestamp, UserId, Username};
+use crate::{
+    ConnectionId, ConversationId, DeviceId, InvitationId, MsgId, OrgId, SessionId, Timestamp, UserId, Username,
+};
 
 /// A text that fits `pattern`.
 fn text(pattern: impl Into<String>, description: &'static str) -> RefOr<Schema> {
@@ -40,6 +42,7 @@ id! {
     OrgId: "An organisation.",
     SessionId: "One authenticated session of a device.",
     InvitationId: "One invitation to open an account.",
+    ConnectionId: "One WebSocket connection of a device.",
     ConversationId: "One ordered log.",
     MsgId: "One message, chosen at random by the sending device.",
 }

@@ -13,8 +13,14 @@ pub enum Close {
     DeviceRevoked,
     /// No answer to pings within the heartbeat's bound: reconnect.
     HeartbeatTimeout,
+    /// A newer connection of the device took the place of this one, which did not answer: nobody hears it.
+    Replaced,
+    /// An administrator closed the connection: reconnect with back-off.
+    ByAdministrator,
     /// The reader stopped reading for too long: reconnect and catch up.
     SlowReader,
+    /// More frames than the limit, and no pause when one was asked for: reconnect with back-off.
+    TooFast,
     /// The server can't serve this connection now: reconnect with back-off.
     Unavailable,
 }
@@ -29,7 +35,10 @@ impl Close {
             Self::SessionEnded => 4401,
             Self::DeviceRevoked => 4403,
             Self::HeartbeatTimeout => 4408,
+            Self::Replaced => 4409,
+            Self::ByAdministrator => 4410,
             Self::SlowReader => 4413,
+            Self::TooFast => 4429,
             Self::Unavailable => 4503,
         }
     }
@@ -43,7 +52,10 @@ impl Close {
             4401 => Self::SessionEnded,
             4403 => Self::DeviceRevoked,
             4408 => Self::HeartbeatTimeout,
+            4409 => Self::Replaced,
+            4410 => Self::ByAdministrator,
             4413 => Self::SlowReader,
+            4429 => Self::TooFast,
             4503 => Self::Unavailable,
             _ => return None,
         })
@@ -58,7 +70,10 @@ impl Close {
             Self::SessionEnded => "session ended",
             Self::DeviceRevoked => "device revoked",
             Self::HeartbeatTimeout => "no heartbeat",
+            Self::Replaced => "replaced by a newer connection",
+            Self::ByAdministrator => "closed by an administrator",
             Self::SlowReader => "reader too slow",
+            Self::TooFast => "too many frames",
             Self::Unavailable => "unavailable, try again later",
         }
     }

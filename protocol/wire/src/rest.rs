@@ -5,6 +5,7 @@
 
 mod account;
 mod admin;
+mod connection;
 mod conversation;
 mod device;
 mod identity;
@@ -19,7 +20,10 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 pub use unhidra_types::Role;
 
-pub use self::{account::*, admin::*, conversation::*, device::*, identity::*, link::*, problem::*, session::*, user::*};
+pub use self::{
+    account::*, admin::*, connection::*, conversation::*, device::*, identity::*, link::*, problem::*, session::*,
+    user::*,
+};
 
 /// A text that must not be printed or logged: a password or a token.
 #[derive(Clone, Serialize, Deserialize)]
