@@ -1,9 +1,9 @@
 //! Organisations and accounts.
 
 use rusqlite::{OptionalExtension as _, Row, params};
-use unhidra_types::{OrgId, Role, Timestamp, UserId, Username};
+use unhidra_types::{OrgId, Role, SessionId, Timestamp, UserId, Username};
 
-use crate::{Snapshot, StoreError, Tx, column};
+use crate::{Event, Snapshot, StoreError, Tx, column};
 
 /// An account as it is stored.
 #[derive(Clone, PartialEq, Eq)]
@@ -145,15 +145,30 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Disables an account: its password proves nothing from now on.
+    /// Disables an account: its password proves nothing from now on, and its sessions end. Names those that were live;
+    /// their connections are told.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub fn disable_account(&mut self, user: UserId, now: Timestamp) -> Result<(), StoreError> {
+    pub fn disable_account(&mut self, user: UserId, now: Timestamp) -> Result<Vec<SessionId>, StoreError> {
         self.connection
             .prepare_cached("UPDATE account SET disabled_at = ?2 WHERE user_id = ?1 AND disabled_at IS NULL")?
             .execute(params![user.as_bytes(), column::millis(now)])?;
-        Ok(())
+        let ended: Vec<SessionId> = self
+            .connection
+            .prepare_cached(
+                "UPDATE session SET ended_at = ?2 WHERE ended_at IS NULL
+                 AND device_id IN (SELECT device_id FROM device WHERE user_id = ?1) RETURNING session_id",
+            )?
+            .query_map(params![user.as_bytes(), column::millis(now)], |row| {
+                Ok(column::id(row, "session_id"))
+            })?
+            .map(|row| row?)
+            .collect::<Result<_, StoreError>>()?;
+        for session in &ended {
+            self.emit(Event::SessionEnded(*session));
+        }
+        Ok(ended)
     }
 }
 

@@ -72,6 +72,19 @@ impl Snapshot<'_> {
             .collect()
     }
 
+    /// Whether a device was certified and is not revoked. Dates are not looked at.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn is_in_use(&self, id: DeviceId) -> Result<bool, StoreError> {
+        Ok(self
+            .connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM device WHERE device_id = ?1 AND revoked_at IS NULL)",
+            )?
+            .query_row([id.as_bytes()], |row| row.get(0))?)
+    }
+
     /// The devices of a user that are not revoked, by id. Dates are not looked at.
     ///
     /// # Errors

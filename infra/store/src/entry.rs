@@ -88,6 +88,27 @@ pub struct StoredEntry {
     pub body: Option<Bytes>,
 }
 
+/// How far a sweep for old bodies has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Swept {
+    /// The number of the last entry that was looked at.
+    pub through: i64,
+    /// Everything through this number is old and has been swept: it need not be looked at again.
+    pub settled: i64,
+}
+
+impl NewEntry {
+    /// Bytes of its body and capsules.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let capsules = match &self.recipients {
+            Recipients::Members => 0,
+            Recipients::Capsules(capsules) => capsules.iter().map(|capsule| capsule.sealed.len()).sum(),
+        };
+        self.body.len() + capsules
+    }
+}
+
 impl Snapshot<'_> {
     /// The place of an entry that was appended to the log before.
     ///
@@ -251,7 +272,10 @@ impl Tx<'_> {
     }
 
     /// Deletes bodies and capsules of entries taken before `cutoff`, at most `limit` entries after number `after`.
-    /// Answers with the number of the last entry looked at, or `None` when nothing older is left.
+    /// Answers with how far it has come, or `None` when none of these is older.
+    ///
+    /// Numbers follow the order of the log, not the time: a clock that was wrong for a while leaves newer dates before
+    /// older ones. Each entry goes by its own date.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -260,29 +284,45 @@ impl Tx<'_> {
         after: i64,
         cutoff: Timestamp,
         limit: u32,
-    ) -> Result<Option<i64>, StoreError> {
-        let last: Option<i64> = self
-            .connection
-            .prepare_cached(
-                "SELECT max(number) FROM (SELECT number, server_time FROM entry WHERE number > ?1 ORDER BY number LIMIT ?2)
-                 WHERE server_time < ?3",
-            )?
-            .query_row(params![after, limit, column::millis(cutoff)], |row| row.get(0))?;
-        let Some(last) = last else { return Ok(None) };
+    ) -> Result<Option<Swept>, StoreError> {
+        let cutoff = column::millis(cutoff);
+        let mut swept = Swept {
+            through: after,
+            settled: after,
+        };
+        let (mut found, mut all_old) = (false, true);
+        let mut window = self.connection.prepare_cached(
+            "SELECT number, server_time FROM entry WHERE number > ?1 ORDER BY number LIMIT ?2",
+        )?;
+        let mut rows = window.query(params![after, limit])?;
+        while let Some(row) = rows.next()? {
+            let (number, taken_at): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let is_old = taken_at < cutoff;
+            found |= is_old;
+            all_old &= is_old;
+            swept.through = number;
+            if all_old {
+                swept.settled = number;
+            }
+        }
+        if !found {
+            return Ok(None);
+        }
         self.connection
             .prepare_cached(
                 "DELETE FROM capsule WHERE (log, seq) IN
                    (SELECT e.log, e.seq FROM entry e JOIN conversation c ON c.log = e.log
-                    WHERE e.number > ?1 AND e.number <= ?2 AND c.kind = 1)",
+                    WHERE e.number > ?1 AND e.number <= ?2 AND e.server_time < ?3 AND c.kind = 1)",
             )?
-            .execute([after, last])?;
+            .execute([after, swept.through, cutoff])?;
         self.connection
             .prepare_cached(
-                "UPDATE entry SET body = NULL WHERE number > ?1 AND number <= ?2 AND body IS NOT NULL
+                "UPDATE entry SET body = NULL
+                 WHERE number > ?1 AND number <= ?2 AND server_time < ?3 AND body IS NOT NULL
                  AND log IN (SELECT log FROM conversation WHERE kind = 1)",
             )?
-            .execute([after, last])?;
-        Ok(Some(last))
+            .execute([after, swept.through, cutoff])?;
+        Ok(Some(swept))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use unhidra_types::{ConversationId, DeviceId, SessionId, UserId};
+use unhidra_types::{ConnectionId, ConversationId, DeviceId, SessionId, UserId};
 
 use crate::entry::Entry;
 
@@ -31,4 +31,20 @@ pub enum Event {
     SessionEnded(SessionId),
     /// A device was revoked for good.
     DeviceRevoked(DeviceId),
+    /// An administrator closed a connection.
+    ConnectionClosed(ConnectionId),
+}
+
+impl Event {
+    /// Bytes that it keeps in memory beyond its own size.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Appended(appended) => appended.entry.bytes(),
+            Self::Opened { members, .. } => size_of_val(members.as_slice()),
+            Self::ListChanged { .. }
+            | Self::SessionEnded(_)
+            | Self::DeviceRevoked(_)
+            | Self::ConnectionClosed(_) => 0,
+        }
+    }
 }

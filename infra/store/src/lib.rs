@@ -4,7 +4,7 @@
 //! Queries are methods on [`Snapshot`] (reading) and [`Tx`] (writing), one file for each aggregate.
 //!
 //! - [`writer`]: the queue of acts and the group commit    - [`reader`]: the pool that reads snapshots
-//! - [`migration`]: the numbered schema                     - [`event`]: what commits tell the rest of the server
+//! - [`migration`]: the numbered schema                     - [`event`], [`feed`]: what commits tell the rest of the server
 //! - [`conversation`], [`entry`], [`cursor`]: logs, their content, and how far each device has read
 //! - [`account`], [`invitation`], [`session`], [`recovery`]: who there is
 //! - [`audit`], [`audit_tree`], [`audit_check`]: what was written down, what commits to it, whether it is intact
@@ -24,6 +24,7 @@ pub mod cursor;
 pub mod device;
 pub mod entry;
 pub mod event;
+pub mod feed;
 pub mod former_chain;
 pub mod idempotency;
 pub mod invitation;
@@ -45,14 +46,12 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::mpsc;
 
 pub use event::Event;
+pub use feed::CommitFeed;
 pub use reader::Snapshot;
 pub use writer::Tx;
 
-/// Commits whose events wait for the reader of the feed; a full feed slows the writer down.
-const FEED_CAPACITY: usize = 256;
 /// Prepared statements that each connection keeps.
 const STATEMENTS: usize = 128;
 
@@ -77,6 +76,14 @@ pub enum StoreError {
     /// The store is closed.
     #[error("store is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// Whether it passes by itself, without anyone doing anything.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Overloaded | Self::Closed)
+    }
 }
 
 impl From<rusqlite::Error> for StoreError {
@@ -127,9 +134,6 @@ pub struct Store {
     readers: Arc<reader::Readers>,
 }
 
-/// Events of every commit, in commit order. It ends when the writer has ended.
-pub type CommitFeed = mpsc::Receiver<Vec<Event>>;
-
 impl Store {
     /// Opens the database at `path`, creating or migrating it.
     ///
@@ -149,7 +153,7 @@ impl Store {
             .map(|_| connect(path))
             .collect::<Result<Vec<_>, _>>()
             .map_err(open)?;
-        let (feed, events) = mpsc::channel(FEED_CAPACITY);
+        let (feed, events) = feed::feed();
         let writer = writer::Writer::start(connection, feed).map_err(OpenError::Thread)?;
         Ok((
             Self {

@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0008_idempotency.sql"),
     include_str!("../migrations/0005_identity_changes.sql"),
     AUDIT_TREE,
+    include_str!("../migrations/0009_limits.sql"),
 ];
 
 /// The step that is completed by [`audit_tree::build`].

@@ -104,6 +104,29 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Spends an enrolment token, and forgets those that have ended by themselves. Whether it was good.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn spend_enrolment(
+        &mut self,
+        token_hash: &[u8; 32],
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.connection
+            .prepare_cached("DELETE FROM spent_enrolment WHERE expires_at < ?1")?
+            .execute([column::millis(now)])?;
+        let spent = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO spent_enrolment (token_hash, expires_at) VALUES (?1, ?2)
+                 ON CONFLICT (token_hash) DO NOTHING",
+            )?
+            .execute(params![token_hash, column::millis(expires_at)])?;
+        Ok(spent > 0)
+    }
+
     /// Puts the successor of the current refresh token in force.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::{Event, Snapshot, StoreError};
+use crate::{Event, Snapshot, StoreError, feed::Publisher};
 
 /// Acts that wait for the writer; one more is refused as [`StoreError::Overloaded`].
 const QUEUE_CAPACITY: usize = 4_096;
@@ -79,7 +79,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection, feed: mpsc::Sender<Vec<Event>>) -> std::io::Result<Self> {
+    pub(crate) fn start(connection: Connection, feed: Publisher) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE_CAPACITY);
         let held = Arc::new(AtomicUsize::new(0));
         let ended = Arc::new(Semaphore::new(0));
@@ -180,7 +180,7 @@ fn write_until_closed(
     connection: &Connection,
     mut jobs: mpsc::Receiver<Queued>,
     held: &AtomicUsize,
-    feed: &mpsc::Sender<Vec<Event>>,
+    feed: &Publisher,
 ) {
     let mut batch = Vec::with_capacity(MAX_ACTS_PER_COMMIT);
     while jobs.blocking_recv_many(&mut batch, MAX_ACTS_PER_COMMIT) > 0 {
@@ -199,7 +199,7 @@ fn write_until_closed(
             }
         };
         // Events first: whoever acts on an answer finds the events already on their way.
-        if commit == Commit::Durable && !events.is_empty() && feed.blocking_send(events).is_err() {
+        if commit == Commit::Durable && !events.is_empty() && feed.send(events).is_err() {
             tracing::debug!("nobody reads the commit feed");
         }
         held.fetch_sub(bytes, Ordering::Relaxed);

@@ -351,6 +351,43 @@ async fn a_session_of_a_revoked_device_or_a_disabled_account_speaks_for_nobody()
 }
 
 #[tokio::test]
+async fn disabling_an_account_ends_its_sessions_and_tells_their_connections() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut feed) = open(folder.path());
+    let act = store.write(|tx| {
+        tx.found_organisation(HOME, NOW)?;
+        tx.open_account(&account(ALICE, HOME, "alice"), NOW)?;
+        tx.keep_device(&device(PHONE))?;
+        tx.begin_session(&session(1, PHONE))?;
+        tx.disable_account(ALICE, after(2))
+    });
+    assert_eq!(act.await.unwrap(), [session(1, PHONE).id]);
+    let events: Vec<_> = std::iter::from_fn(|| feed.try_recv().ok()).flatten().collect();
+    assert!(
+        matches!(events.as_slice(), [Event::SessionEnded(ended)] if *ended == session(1, PHONE).id),
+        "{events:?}"
+    );
+    let ended = store.read(|db| db.session(session(1, PHONE).id)).await.unwrap();
+    assert_eq!(ended.unwrap().ended_at, Some(after(2)));
+}
+
+#[tokio::test]
+async fn an_enrolment_token_is_good_once_and_forgotten_when_it_has_ended() {
+    let fixture = Fixture::new().await;
+    let act = fixture.store.write(|tx| {
+        let mut spend = |token: u8, now| tx.spend_enrolment(&[token; 32], after(600), now);
+        Ok::<_, StoreError>([
+            spend(1, after(0))?,
+            spend(1, after(1))?,
+            spend(2, after(1))?,
+            spend(3, after(601))?,
+        ])
+    });
+    assert_eq!(act.await.unwrap(), [true, false, true, true]);
+    assert_eq!(fixture.rows("spent_enrolment").await, 1);
+}
+
+#[tokio::test]
 async fn a_revoked_device_is_listed_but_not_in_use_and_keeps_its_first_date() {
     let fixture = Fixture::new().await;
     let act = fixture.store.write(|tx| {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use unhidra_store::{
     CommitFeed, Event, Store, StoreError, Tx,
     conversation::{Conversation, Kind},
-    entry::{Capsule, NewEntry, Recipients},
+    entry::{Capsule, NewEntry, Recipients, Swept},
 };
 use unhidra_types::{ConversationId, DeviceId, MsgId, OrgId, Timestamp, UserId};
 
@@ -268,12 +268,49 @@ async fn retention_takes_only_what_is_older_than_the_cutoff() {
         .write(|tx| tx.expire_bodies(0, Timestamp::from_millis(5_000), 100))
         .await
         .unwrap();
-    assert_eq!(swept, Some(1));
+    assert_eq!(
+        swept,
+        Some(Swept {
+            through: 2,
+            settled: 1
+        })
+    );
     let bodies = store.read(move |db| db.entries(log, 1, 2, BUDGET)).await.unwrap();
     assert_eq!(
         bodies.iter().map(|e| e.body.is_some()).collect::<Vec<_>>(),
         [false, true]
     );
+}
+
+#[tokio::test]
+async fn retention_goes_by_dates_when_the_clock_has_stepped_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    let log = store.write(open_direct).await.unwrap().log;
+    for (number, taken_at) in [(1, 1_000), (2, 9_000), (3, 2_000)] {
+        let dated = NewEntry {
+            server_time: Timestamp::from_millis(taken_at),
+            ..entry(number)
+        };
+        store.write(move |tx| tx.append_entry(log, &dated)).await.unwrap();
+    }
+    let sweep =
+        |after, cutoff| store.write(move |tx| tx.expire_bodies(after, Timestamp::from_millis(cutoff), 100));
+    let swept = sweep(0, 5_000).await.unwrap();
+    assert_eq!(
+        swept,
+        Some(Swept {
+            through: 3,
+            settled: 1
+        })
+    );
+    let held = async || {
+        let bodies = store.read(move |db| db.entries(log, 1, 3, BUDGET)).await.unwrap();
+        bodies.iter().map(|e| e.body.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(held().await, [false, true, false]);
+    sweep(1, 10_000).await.unwrap();
+    assert_eq!(held().await, [false, false, false]);
 }
 
 #[tokio::test]

@@ -105,6 +105,10 @@ fn append_in(tx: &mut Tx<'_>, sender: Sender, append: Append, now: Timestamp) ->
     if let Some(place) = earlier {
         return Ok(place);
     }
+    // It may have been queued behind its own revocation.
+    if !tx.is_in_use(sender.device)? {
+        return Err(AppendError::refused(Refusal::NotFound));
+    }
     let recipients = match conversation.kind {
         Kind::Direct => direct_recipients(tx, sender, &conversation, &append)?,
         Kind::Group => group_recipients(&append)?,

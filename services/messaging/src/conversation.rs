@@ -57,9 +57,6 @@ impl Messaging {
                 Kind::Direct,
                 vec![peer],
             ),
-            rest::OpenConversation::Group { members } if members.len() >= MAX_MEMBERS => {
-                return Err(OpenError::TooManyMembers);
-            }
             rest::OpenConversation::Group { members } => {
                 (ConversationId::from_bytes(context.random()), Kind::Group, members)
             }
@@ -67,6 +64,9 @@ impl Messaging {
         members.push(caller.user);
         members.sort_unstable();
         members.dedup();
+        if members.len() > MAX_MEMBERS {
+            return Err(OpenError::TooManyMembers);
+        }
         let (conversation, members) = self
             .store
             .write(move |tx| -> Result<_, OpenError> {

@@ -41,6 +41,7 @@ fn notice(event: Event) -> Notice {
         }),
         Event::SessionEnded(session) => Notice::SessionEnded(session),
         Event::DeviceRevoked(device) => Notice::DeviceRevoked(device),
+        Event::ConnectionClosed(connection) => Notice::ConnectionClosed(connection),
     }
 }
 

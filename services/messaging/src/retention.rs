@@ -21,16 +21,24 @@ impl Messaging {
     /// # Cancellation safety
     /// A sweep that is cut short goes on with the next one.
     pub async fn expire_bodies(self, clock: Clock, keep: Duration, stop: Stop) -> Result<(), StoreError> {
-        let mut after = 0;
+        let mut settled = 0;
         while stop.race(tokio::time::sleep(INTERVAL)).await.is_some() {
             let cutoff = clock.context().now.saturating_sub(keep);
+            // Behind an entry that is dated in the future every sweep looks again.
+            let (mut after, mut all_old) = (settled, true);
             loop {
                 match self
                     .store
                     .write(move |tx| tx.expire_bodies(after, cutoff, STEP))
                     .await
                 {
-                    Ok(Some(last)) => after = last,
+                    Ok(Some(swept)) => {
+                        if all_old {
+                            settled = swept.settled;
+                        }
+                        all_old &= swept.settled == swept.through;
+                        after = swept.through;
+                    }
                     Ok(None) => break,
                     Err(StoreError::Closed) => return Err(StoreError::Closed),
                     Err(error) => {

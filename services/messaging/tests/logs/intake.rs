@@ -62,6 +62,17 @@ async fn an_envelope_is_taken_also_when_nobody_waits_for_the_answer() {
 }
 
 #[tokio::test]
+async fn what_was_queued_behind_the_revocation_of_its_device_is_not_taken() {
+    let server = Server::new().await;
+    let (alice, bob, _) = server.two().await;
+    let group = server.open_group(alice, &[bob.user]).await;
+    server.revoke(alice.user, alice.device).await;
+    let refused = server.append(alice, plain(group, 1)).await;
+    assert_eq!(refusal(refused), Refusal::NotFound);
+    assert_eq!(server.conversation(group).await.head, 0);
+}
+
+#[tokio::test]
 async fn who_is_not_a_member_is_told_what_anyone_is_told_about_no_conversation() {
     let server = Server::new().await;
     let (alice, bob, chat) = server.two().await;

@@ -320,7 +320,7 @@ impl Model {
                 .store
                 .write(move |tx| tx.expire_bodies(after, cutoff, STEP));
             match step.await.unwrap() {
-                Some(last) => self.swept = last,
+                Some(swept) => self.swept = swept.through,
                 None => break,
             }
         }

@@ -130,9 +130,18 @@ async fn nobody_opens_a_direct_conversation_alone() {
 async fn a_group_beyond_its_bound_is_refused() {
     let server = Server::new().await;
     let alice = sender(server.user(10, HOME).await, crate::fixture::device(user(10), 1));
-    let members = vec![user(11); MAX_MEMBERS];
-    let error = refused(&server, alice, OpenConversation::Group { members }).await;
+    let mut members: Vec<_> = (0..MAX_MEMBERS)
+        .map(|number| UserId::from_bytes(number.to_be_bytes().repeat(2).try_into().unwrap()))
+        .collect();
+    let group = |members: &[UserId]| OpenConversation::Group {
+        members: members.to_vec(),
+    };
+    let error = refused(&server, alice, group(&members)).await;
     assert!(matches!(error, OpenError::TooManyMembers));
+    // The caller is one of them, named or not.
+    members[0] = alice.user;
+    let error = refused(&server, alice, group(&members)).await;
+    assert!(matches!(error, OpenError::UnknownUser), "{error:?}");
 }
 
 #[tokio::test]
@@ -176,7 +185,8 @@ async fn a_listing_comes_in_pages_and_holds_everything_once() {
 #[tokio::test]
 async fn a_history_is_a_members_and_comes_in_bounded_pages() {
     let server = Server::new().await;
-    let alice = sender(server.user(10, HOME).await, crate::fixture::device(user(10), 1));
+    let alice = server.user(10, HOME).await;
+    let alice = sender(alice, server.certify(alice, 1).await);
     let carol = server.user(12, HOME).await;
     let group = server.open_group(alice, &[server.user(11, HOME).await]).await;
     for number in 1..=3 {
