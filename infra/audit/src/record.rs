@@ -115,6 +115,16 @@ pub enum Act {
     IdentityRotated = 60,
     /// A user's identity key was wrapped by another recovery key.
     RecoveryReplaced = 61,
+    /// An administrator closed a connection.
+    ConnectionClosed = 70,
+    /// A device got a newer certificate.
+    CertificateRenewed = 71,
+    /// A device added one-time prekeys, so many.
+    PrekeysAdded = 72,
+    /// Bundles of a user's devices were handed out, so many.
+    BundlesTaken = 73,
+    /// A new device opened a linking channel; what is said on it has no records.
+    LinkOpened = 74,
     /// An administrator read the audit log.
     AuditRead = 80,
     /// The details of a record were erased; the record stays.
@@ -161,6 +171,11 @@ impl Act {
         Self::RefusalsCounted,
         Self::IdentityRotated,
         Self::RecoveryReplaced,
+        Self::ConnectionClosed,
+        Self::CertificateRenewed,
+        Self::PrekeysAdded,
+        Self::BundlesTaken,
+        Self::LinkOpened,
         Self::AuditRead,
         Self::PayloadErased,
         Self::AccountDisabled,
@@ -228,7 +243,7 @@ pub struct Details {
     /// Why a session ended or a request was refused, beyond what the caller was told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
-    /// How many refusals this one record stands for.
+    /// How many refusals, keys or bundles this one record stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
 }

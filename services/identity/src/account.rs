@@ -2,7 +2,7 @@
 
 use unhidra_audit::{Act, Subject};
 use unhidra_keys::{KeyError, token::Bearer};
-use unhidra_runtime::{Context, Overloaded};
+use unhidra_runtime::{Context, Overloaded, rate::Exceeded};
 use unhidra_store::{
     StoreError,
     account::{Account, Naming},
@@ -28,6 +28,9 @@ pub enum AccountError {
     /// The password has fewer or more than [`PASSWORD_BYTES`].
     #[error("password is too short or too long")]
     PasswordUnsuitable,
+    /// Too much was tried: later.
+    #[error(transparent)]
+    TooOften(#[from] Exceeded),
     /// Too many passwords wait to be computed.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
@@ -49,6 +52,7 @@ impl Identity {
     /// Dropped, the account may exist; its owner logs in then.
     pub async fn open_account(&self, caller: &Caller, body: OpenAccount) -> Result<Enrolment, AccountError> {
         let context = caller.context;
+        self.0.throttle.open_account(caller.network, context.now)?;
         let hash = token_hash(body.invitation.expose());
         let found = self
             .store()
@@ -96,6 +100,7 @@ impl Identity {
         });
         match opening.await {
             Ok((org, was_setup)) => {
+                self.0.throttle.opened_account(caller.network);
                 if was_setup {
                     self.remove_setup_file();
                 }

@@ -218,7 +218,10 @@ impl Extension {
                 tx.begin_cursors_at_head(*id, self.user)?;
                 note(tx, Act::DeviceCertified, Subject::Device(*id), Some(name))?;
             }
-            Change::Renewed(id, certified) => tx.renew_device(*id, certified)?,
+            Change::Renewed(id, certified) => {
+                tx.renew_device(*id, certified)?;
+                note(tx, Act::CertificateRenewed, Subject::Device(*id), None)?;
+            }
             Change::Revoked(id) => {
                 // The one event below ends the connections of these sessions too: a `SessionEnded` would tell the device
                 // to log in again, and whichever came first would be what it hears.
@@ -371,7 +374,7 @@ pub(crate) fn head_of((version, hash): (u32, [u8; 32])) -> ChainHead {
 
 fn is_name(name: &str) -> bool {
     let length = name.chars().count();
-    (1..=MAX_NAME_CHARS).contains(&length) && !name.chars().any(char::is_control)
+    (1..=MAX_NAME_CHARS).contains(&length) && name.chars().all(unhidra_types::text::is_plain)
 }
 
 #[cfg(test)]

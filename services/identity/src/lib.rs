@@ -11,6 +11,7 @@
 //! - [`refusal`]: which refusals get records          - [`upkeep`]: what happens by itself
 //! - [`administration`]: what administrators see and do - [`deletion`]: the end of an account
 //! - [`audit`]: the log that all of them write to, signed, proved and read
+//! - [`throttle`]: how often something may be tried    - [`connection`]: closing those of others
 //!
 //! Invariants: an unknown name, a wrong password and a disabled account are one answer after one computation; a refresh
 //! token that was spent ends its session when it comes back; no chain record is kept that this crate did not verify.
@@ -21,6 +22,7 @@ pub mod administration;
 pub mod audit;
 pub mod caller;
 pub mod config;
+pub mod connection;
 pub mod deletion;
 pub mod device_chain;
 pub mod directory;
@@ -33,6 +35,7 @@ pub mod prekey;
 mod refresh_token;
 pub mod refusal;
 pub mod session;
+pub mod throttle;
 pub mod upkeep;
 
 use std::{
@@ -50,6 +53,7 @@ use unhidra_wire::audit::TreeHead;
 pub use caller::Caller;
 pub use config::{Exposure, IdentityConfig};
 pub use invitation::Setup;
+pub use throttle::Tries;
 
 /// Signature checks that wait for a thread; one more is refused.
 const CHECK_QUEUE: usize = 256;
@@ -72,6 +76,7 @@ struct Inner {
     refusals: Mutex<refusal::Refusals>,
     /// The head that was signed last, and when it was asked for.
     tree_head: Mutex<Option<(Timestamp, TreeHead)>>,
+    throttle: throttle::Throttle,
     setup_file: PathBuf,
 }
 
@@ -87,6 +92,8 @@ pub struct Foundation {
     pub exposure: Exposure,
     /// Names under which devices know this server, such as `https://chat.example.org`; at least one.
     pub origins: Vec<String>,
+    /// How often passwords and invitations may be tried.
+    pub tries: Tries,
 }
 
 /// Why the service did not start.
@@ -125,6 +132,7 @@ impl Identity {
             config,
             exposure,
             origins,
+            tries,
         } = foundation;
         config.validate(exposure)?;
         let hasher = password::Hasher::start(&config, context).map_err(|error| match error {
@@ -146,6 +154,7 @@ impl Identity {
             checks,
             refusals,
             tree_head: Mutex::new(None),
+            throttle: throttle::Throttle::new(&tries),
             setup_file,
         };
         let identity = Self(Arc::new(inner));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use unhidra_audit::{Act, Subject};
 use unhidra_store::{StoreError, link::LinkChannel};
 use unhidra_types::DeviceId;
 use unhidra_wire::{
@@ -11,7 +12,7 @@ use unhidra_wire::{
 
 pub use unhidra_store::link::Direction;
 
-use crate::{Caller, Identity};
+use crate::{Caller, Identity, append};
 
 /// How long a channel carries messages, from the first one on.
 pub const LIFETIME: Duration = Duration::from_secs(120);
@@ -65,7 +66,8 @@ impl Identity {
             .user()
             .zip(caller.principal.org())
             .ok_or(LinkError::NotFound)?;
-        let now = caller.context.now;
+        let (context, now) = (caller.context, caller.context.now);
+        let opened = self.record(caller, Act::LinkOpened, Subject::Device(device));
         self.store()
             .write(move |tx| {
                 match tx.link_channel(device)? {
@@ -85,6 +87,7 @@ impl Identity {
                             opened_at: now,
                         };
                         tx.open_link_channel(&channel, now.saturating_sub(MEMORY))?;
+                        append(tx, &context, &opened)?;
                     }
                 }
                 if tx.add_link_message(device, direction, &message, MAX_MESSAGES)? {

@@ -83,6 +83,8 @@ impl Identity {
         let checked = self.0.checks.run(move || verify(&found, body, context.now));
         let Upload { set, one_time } = checked.await??;
         let record = self.record(caller, Act::PrekeysReplaced, Subject::Device(device));
+        let mut added = self.record(caller, Act::PrekeysAdded, Subject::Device(device));
+        added.details.count = u64::try_from(one_time.len()).ok();
         let keeping = self.store().write(move |tx| {
             // The certificate is looked up again: the upload was checked against it outside of this transaction.
             let current = tx.device(device)?.filter(|current| current.revoked_at.is_none());
@@ -100,6 +102,9 @@ impl Identity {
             }
             if !tx.stock_prekeys(device, &one_time)? {
                 return Err(PrekeyError::Refused);
+            }
+            if !one_time.is_empty() {
+                append(tx, &context, &added)?;
             }
             let stock = stock(tx, device, context.now)?;
             if stock.one_time.len() > ONE_TIME_PREKEYS || stock.one_time_kem.len() > ONE_TIME_KEM_PREKEYS {
@@ -137,7 +142,8 @@ impl Identity {
         if devices.len() > MAX_LIVE_DEVICES {
             return Err(PrekeyError::TooMany);
         }
-        let (requester, now) = (caller.user().unwrap_or(user), caller.context.now);
+        let (requester, context, now) = (caller.user().unwrap_or(user), caller.context, caller.context.now);
+        let mut taken = self.record(caller, Act::BundlesTaken, Subject::User(user));
         self.store()
             .write(move |tx| {
                 let mut bundles = BTreeMap::new();
@@ -150,6 +156,10 @@ impl Identity {
                     {
                         bundles.insert(device, Base64(bundle));
                     }
+                }
+                if !bundles.is_empty() {
+                    taken.details.count = u64::try_from(bundles.len()).ok();
+                    append(tx, &context, &taken)?;
                 }
                 Ok(Bundles { bundles })
             })

@@ -40,6 +40,11 @@ impl RefusalKey {
     /// What everyone beyond [`MAX_PRINCIPALS`] shares.
     const OTHERS: Self = Self([0; 16]);
 
+    #[cfg(test)]
+    pub(crate) const fn of(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     fn text(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }

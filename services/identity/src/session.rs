@@ -3,6 +3,8 @@
 //! A device has one session; a new one ends the old one. The refresh token that was used last returns the same
 //! successor until that one is used, so an answer that was lost logs nobody out; any token from before ends the session.
 
+use std::time::Duration;
+
 use unhidra_audit::{Act, Subject};
 use unhidra_chain::{Validity, auth};
 use unhidra_crypto::{ed25519::VerifyingKey, hash::sha256};
@@ -12,6 +14,9 @@ use unhidra_types::{DeviceId, SessionId, Timestamp};
 use unhidra_wire::rest::{BeginSession, Hidden, Refresh, Tokens};
 
 use crate::{Caller, Identity, append, refresh_token::RefreshToken};
+
+/// How long a spent enrolment token is remembered: longer than any lives.
+const SPENT_FOR: Duration = Duration::from_secs(86_400);
 
 /// Why there are no tokens.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +100,10 @@ impl Identity {
             if tx.is_refused(device)? {
                 return Err(SessionError::DeviceRefused);
             }
+            // A password is typed for one session: whoever gets hold of the token later begins none.
+            if !tx.spend_enrolment(&challenge, context.now.saturating_add(SPENT_FOR), context.now)? {
+                return Err(SessionError::Refused);
+            }
             tx.forget_ended_sessions_of(device)?;
             for ended in tx.end_sessions_of(device, context.now)? {
                 let mut record = replaced.clone();
@@ -115,6 +124,10 @@ impl Identity {
                 self.note_refusal(&context, self.key_of_caller(caller), record)
                     .await?;
                 Err(SessionError::DeviceRefused)
+            }
+            Err(SessionError::Refused) => {
+                self.refuse_session(caller, Act::SessionRefused, Subject::Device(device))
+                    .await
             }
             session => self.tokens(&session?, &refresh, caller),
         }

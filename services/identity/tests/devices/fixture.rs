@@ -10,7 +10,7 @@ use unhidra_chain::{
     record::Subject,
 };
 use unhidra_crypto::{ed25519::SigningKey, hash::sha256, kem, x25519};
-use unhidra_identity::{Caller, Exposure, Foundation, Identity, IdentityConfig};
+use unhidra_identity::{Caller, Exposure, Foundation, Identity, IdentityConfig, Tries};
 use unhidra_keys::{Keys, KeysConfig};
 use unhidra_policy::Principal;
 use unhidra_runtime::{Clock, Context, config::Sources};
@@ -74,6 +74,7 @@ impl Server {
             config: identity,
             exposure: Exposure::Loopback,
             origins: vec![ORIGIN.to_owned()],
+            tries: Tries::default(),
         };
         let (identity, _setup) = Identity::open(foundation, folder.path(), &context(NOW))
             .await
@@ -131,13 +132,16 @@ impl Server {
     }
 
     pub(crate) async fn begin_session(&self, person: &Person, phone: &Phone) -> Tokens {
-        let token = "an enrolment token, checked by the edge";
+        let token = format!(
+            "an enrolment token, checked by the edge: {:?}",
+            context(NOW).random::<8>()
+        );
         let challenge = sha256(&[token.as_bytes()]);
         let body = BeginSession {
             signature: Base64Array(auth::sign_challenge(&phone.dsk, ORIGIN, &challenge)),
         };
         self.identity
-            .begin_session(&person.enrolling(), phone.id, token, &body)
+            .begin_session(&person.enrolling(), phone.id, &token, &body)
             .await
             .unwrap()
     }
