@@ -1,15 +1,16 @@
 //! One connection: frames in, answers and entries out, in one task.
 //!
-//! - [`catch_up`]: what is read from the log and not from the inbox
+//! - [`catch_up`]: what is read from the log and not from the inbox   - [`pace`]: how fast the peer may append
 
 mod catch_up;
+mod pace;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use unhidra_messaging::{Messaging, access::Sender, append::AppendError, delivery::Log, order::SendOrder};
-use unhidra_runtime::{Clock, Stop};
+use unhidra_runtime::{Clock, Rate, Stop};
 use unhidra_store::{StoreError, entry::Place};
 use unhidra_types::{ConversationId, DeviceId, MsgId};
 use unhidra_wire::{
@@ -25,12 +26,16 @@ use crate::{
     socket::Socket,
 };
 
+use self::pace::{Pace, Verdict};
+
 /// How often the server pings.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// A peer that is silent for longer is gone.
 const MAX_SILENCE: Duration = Duration::from_secs(75);
 /// Notices that are passed on before anything else gets its turn.
 const MAX_NOTICES_PER_TURN: usize = 32;
+/// How long a write may still take once the server is to stop.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// When a client may try again after the store could not take an envelope.
 const RETRY_AFTER_MS: u32 = 1_000;
 
@@ -42,6 +47,8 @@ pub(crate) struct Connection {
     pub(crate) registry: Registry,
     pub(crate) messaging: Messaging,
     pub(crate) clock: Clock,
+    /// Appends of the connection.
+    pub(crate) rate: Rate,
 }
 
 /// The answer to an append: which one, and what became of it.
@@ -50,7 +57,13 @@ struct Answer {
     msg_id: MsgId,
     attempt: u8,
     dest: Option<DeviceId>,
-    outcome: Result<Place, AppendError>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Decided(Result<Place, AppendError>),
+    /// It came too fast.
+    TooFast(Duration),
 }
 
 /// A connection that is being served.
@@ -66,6 +79,8 @@ struct Session {
     own_list: ListVersion,
     /// Entries are owed since the connection began or lagged, and `CaughtUp` is to follow them.
     catching_up: bool,
+    pace: Pace,
+    stop: Stop,
 }
 
 impl Connection {
@@ -75,6 +90,8 @@ impl Connection {
     /// Appends that were read are made durable in any case; their answers may be lost.
     pub(crate) async fn serve(self, welcome: Welcome, stop: Stop) {
         let mut session = Session {
+            pace: Pace::new(self.rate),
+            stop,
             connection: self,
             following: Following::default(),
             appends: InFlight::new(),
@@ -85,7 +102,7 @@ impl Connection {
             catching_up: true,
         };
         let close = match session.begin(welcome).await {
-            Ok(()) => session.run(stop).await,
+            Ok(()) => session.run().await,
             Err(close) => close,
         };
         // They are queued; nobody is left to be told.
@@ -119,7 +136,8 @@ impl Session {
         self.read_positions().await
     }
 
-    async fn run(&mut self, stop: Stop) -> Option<Close> {
+    async fn run(&mut self) -> Option<Close> {
+        let stop = self.stop.clone();
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.reset();
@@ -144,6 +162,7 @@ impl Session {
                 },
                 next = self.connection.items.next() => self.react(next).await,
                 _ = heartbeat.tick() => self.beat().await,
+                () = inbox.asked() => self.ping().await,
                 () = std::future::ready(()), if self.catching_up => self.send_page().await,
             };
             let step = match step {
@@ -169,7 +188,7 @@ impl Session {
             Ok(())
         } else {
             let Connection { socket, items, .. } = &mut self.connection;
-            unless_ended(&items.inbox, socket.flush()).await
+            unless_ended(&items.inbox, &self.stop, socket.flush()).await
         }
     }
 
@@ -226,10 +245,7 @@ impl Session {
     async fn receive(&mut self, frame: Bytes) -> Result<(), Option<Close>> {
         let bytes = frame.len();
         match ClientFrame::decode(frame) {
-            Ok(ClientFrame::Append(append)) => {
-                self.append(append, bytes);
-                Ok(())
-            }
+            Ok(ClientFrame::Append(append)) => self.append(append, bytes),
             Ok(ClientFrame::Acknowledge { conversation, seq }) => {
                 if let Some((log, seq)) = self.following.sent_part(conversation, seq) {
                     let (_, waiting) = self.cursors.entry(conversation).or_insert((log, seq));
@@ -241,7 +257,10 @@ impl Session {
                 conversation,
                 from,
                 to,
-            }) => self.fetch(conversation, from, to).await,
+            }) => match self.pace.fetch() {
+                Verdict::Take => self.fetch(conversation, from, to).await,
+                Verdict::Refuse { .. } | Verdict::Close => Err(Some(Close::TooFast)),
+            },
             Err(error) => {
                 tracing::debug!(device.id = %self.connection.sender.device, error = %error, "frame refused");
                 Err(Some(Close::Malformed))
@@ -249,8 +268,8 @@ impl Session {
         }
     }
 
-    /// Queues an append whose frame had `bytes`.
-    fn append(&mut self, append: Append, bytes: usize) {
+    /// Queues an append whose frame had `bytes`, or its refusal.
+    fn append(&mut self, append: Append, bytes: usize) -> Result<(), Option<Close>> {
         let Append {
             conversation,
             msg_id,
@@ -258,21 +277,33 @@ impl Session {
             dest,
             ..
         } = append;
+        let answer = move |outcome| Answer {
+            conversation,
+            msg_id,
+            attempt,
+            dest,
+            outcome,
+        };
+        match self.pace.append() {
+            Verdict::Take => {}
+            Verdict::Close => return Err(Some(Close::TooFast)),
+            // In its turn: answers come in the order of the appends.
+            Verdict::Refuse { retry_after } => {
+                self.order.put_off(&append);
+                let refused = answer(Outcome::TooFast(retry_after));
+                self.appends.push(bytes, std::future::ready(refused));
+                return Ok(());
+            }
+        }
         let taken = self.connection.messaging.append(
             self.connection.sender,
             append,
             &self.order,
             self.connection.clock.context().now,
         );
-        self.appends.push(bytes, async move {
-            Answer {
-                conversation,
-                msg_id,
-                attempt,
-                dest,
-                outcome: taken.await,
-            }
-        });
+        self.appends
+            .push(bytes, async move { answer(Outcome::Decided(taken.await)) });
+        Ok(())
     }
 
     async fn answer(&mut self, answer: Answer) -> Result<(), Option<Close>> {
@@ -295,7 +326,7 @@ impl Session {
             })
         };
         let frame = match outcome {
-            Ok(Place { seq, server_time }) => ServerFrame::Appended(Appended {
+            Outcome::Decided(Ok(Place { seq, server_time })) => ServerFrame::Appended(Appended {
                 conversation,
                 msg_id,
                 attempt,
@@ -303,9 +334,15 @@ impl Session {
                 seq,
                 server_time,
             }),
-            Err(AppendError::Refused { reason, heads }) => refused(reason, heads, 0),
-            Err(AppendError::OutOfTurn) => refused(Refusal::Unavailable, Vec::new(), RETRY_AFTER_MS),
-            Err(AppendError::Store(error)) => {
+            Outcome::Decided(Err(AppendError::Refused { reason, heads })) => refused(reason, heads, 0),
+            Outcome::Decided(Err(AppendError::OutOfTurn)) => {
+                refused(Refusal::Unavailable, Vec::new(), RETRY_AFTER_MS)
+            }
+            Outcome::TooFast(pause) => {
+                let pause = u32::try_from(pause.as_millis()).unwrap_or(u32::MAX);
+                refused(Refusal::RateLimited, Vec::new(), pause)
+            }
+            Outcome::Decided(Err(AppendError::Store(error))) => {
                 tracing::warn!(error = %error, "envelope could not be stored");
                 refused(Refusal::Unavailable, Vec::new(), RETRY_AFTER_MS)
             }
@@ -317,14 +354,18 @@ impl Session {
         if self.connection.socket.silence() > MAX_SILENCE {
             return Err(Some(Close::HeartbeatTimeout));
         }
+        self.ping().await
+    }
+
+    async fn ping(&mut self) -> Result<(), Option<Close>> {
         let Connection { socket, items, .. } = &mut self.connection;
-        unless_ended(&items.inbox, socket.ping()).await
+        unless_ended(&items.inbox, &self.stop, socket.ping()).await
     }
 
     /// Writes to the peer.
     async fn send(&mut self, frame: Bytes) -> Result<(), Option<Close>> {
         let Connection { socket, items, .. } = &mut self.connection;
-        unless_ended(&items.inbox, socket.feed(frame)).await
+        unless_ended(&items.inbox, &self.stop, socket.feed(frame)).await
     }
 
     /// Tells the peer what became of appends that are already on their way, as far as it still listens.
@@ -337,15 +378,22 @@ impl Session {
     }
 }
 
-/// A write, given up at once when the connection is to end.
+/// A write, given up at once when the connection is to end, and soon when the server is: a peer that does not read must
+/// not hold it up.
 async fn unless_ended(
     inbox: &Inbox,
+    stop: &Stop,
     write: impl Future<Output = Result<(), Option<Close>>>,
 ) -> Result<(), Option<Close>> {
+    let stopped = async {
+        stop.requested().await;
+        sleep(FAREWELL).await;
+    };
     tokio::select! {
         biased;
         close = ended(inbox) => Err(Some(close)),
         written = write => written,
+        () = stopped => Err(Some(Close::GoingAway)),
     }
 }
 

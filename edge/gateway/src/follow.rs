@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use unhidra_messaging::delivery::Log;
+use unhidra_messaging::delivery::{Log, MAX_LOGS};
 use unhidra_store::cursor::Position;
 use unhidra_types::ConversationId;
 
@@ -37,6 +37,11 @@ pub(crate) struct Following {
 impl Following {
     pub(crate) fn contains(&self, conversation: ConversationId) -> bool {
         self.logs.contains_key(&conversation)
+    }
+
+    /// Whether one more log may be followed. The entries of others are read over REST.
+    pub(crate) fn has_room(&self) -> bool {
+        u32::try_from(self.logs.len()).is_ok_and(|logs| logs < MAX_LOGS)
     }
 
     pub(crate) fn conversations(&self) -> impl Iterator<Item = ConversationId> {
@@ -154,6 +159,21 @@ mod tests {
         following.sent(LOG, 9);
         assert_eq!(following.next_behind().map(|(_, from, to)| (from, to)), None);
         assert_eq!(following.live(LOG, 10), Live::Send);
+    }
+
+    #[test]
+    fn no_more_logs_are_followed_than_the_bound() {
+        let mut following = Following::default();
+        for number in 0..MAX_LOGS {
+            assert!(following.has_room());
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&number.to_be_bytes());
+            following.update(&Position {
+                conversation: ConversationId::from_bytes(id),
+                ..position(0, 0)
+            });
+        }
+        assert!(!following.has_room());
     }
 
     #[test]

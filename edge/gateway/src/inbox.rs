@@ -9,8 +9,8 @@ use std::sync::{
 };
 
 use tokio::sync::{Notify, mpsc};
-use unhidra_bus::Entry;
-use unhidra_types::{ConversationId, DeviceId, SessionId, UserId};
+use unhidra_bus::{Entry, presence::Connected};
+use unhidra_types::ConversationId;
 use unhidra_wire::{close::Close, frame::ListVersion};
 
 /// Notices that wait for one connection: about a second of a busy channel.
@@ -40,9 +40,7 @@ impl Item {
 /// The end that the router holds.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    pub(crate) user: UserId,
-    pub(crate) device: DeviceId,
-    pub(crate) session: SessionId,
+    pub(crate) who: Arc<Connected>,
     queue: mpsc::Sender<Item>,
     /// Bytes of the entries in the queue.
     held: AtomicUsize,
@@ -51,6 +49,8 @@ pub(crate) struct Inbox {
     is_lagging: AtomicBool,
     ending: Notify,
     end: Mutex<Option<Close>>,
+    /// The peer is to be asked for a sign of life.
+    asked: Notify,
 }
 
 /// The end that the connection reads.
@@ -68,18 +68,17 @@ pub(crate) enum Next {
     End(Close),
 }
 
-pub(crate) fn inbox(user: UserId, device: DeviceId, session: SessionId) -> Items {
+pub(crate) fn inbox(who: Arc<Connected>) -> Items {
     let (sender, queue) = mpsc::channel(CAPACITY);
     let inbox = Inbox {
-        user,
-        device,
-        session,
+        who,
         queue: sender,
         held: AtomicUsize::new(0),
         lagging: Notify::new(),
         is_lagging: AtomicBool::new(false),
         ending: Notify::new(),
         end: Mutex::new(None),
+        asked: Notify::new(),
     };
     Items {
         inbox: Arc::new(inbox),
@@ -102,7 +101,8 @@ impl Inbox {
 
     fn lag(&self) {
         if !self.is_lagging.swap(true, Ordering::Relaxed) {
-            tracing::debug!(device.id = %self.device, "connection is lagging: it will read its logs");
+            self.who.activity.lagged();
+            tracing::debug!(device.id = %self.who.device, "connection is lagging: it will read its logs");
         }
         self.lagging.notify_one();
     }
@@ -115,6 +115,24 @@ impl Inbox {
     fn taken(&self, item: Item) -> Item {
         self.held.fetch_sub(item.bytes(), Ordering::Relaxed);
         item
+    }
+
+    /// Has the peer asked for a sign of life.
+    pub(crate) fn ask(&self) {
+        self.asked.notify_one();
+    }
+
+    /// Waits until the peer is to be asked.
+    pub(crate) async fn asked(&self) {
+        self.asked.notified().await;
+    }
+
+    /// Whether it was told to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.end
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
     }
 
     /// Ends the connection; the first reason counts.
@@ -136,7 +154,7 @@ impl Items {
         tokio::select! {
             biased;
             close = ended(&self.inbox) => Next::End(close),
-                        () = self.inbox.lagging.notified() => {
+            () = self.inbox.lagging.notified() => {
                 self.inbox.is_lagging.store(false, Ordering::Relaxed);
                 Next::CatchUp
             }
@@ -163,18 +181,28 @@ pub(crate) async fn ended(inbox: &Inbox) -> Close {
 }
 
 #[cfg(test)]
-mod tests {
-    use unhidra_types::{MsgId, Timestamp};
+pub(crate) mod tests {
+    use unhidra_types::{ConnectionId, DeviceId, MsgId, OrgId, SessionId, Timestamp, UserId};
     use unhidra_wire::frame::Deliver;
 
     use super::*;
 
+    pub(crate) fn nobody() -> Arc<Connected> {
+        Arc::new(Connected {
+            id: ConnectionId::from_bytes([0; 16]),
+            user: UserId::from_bytes([1; 16]),
+            org: OrgId::from_bytes([1; 16]),
+            device: DeviceId::from_bytes([2; 16]),
+            session: SessionId::from_bytes([3; 16]),
+            address: None,
+            agent: None,
+            since: Timestamp::EPOCH,
+            activity: Default::default(),
+        })
+    }
+
     fn items() -> Items {
-        inbox(
-            UserId::from_bytes([1; 16]),
-            DeviceId::from_bytes([2; 16]),
-            SessionId::from_bytes([3; 16]),
-        )
+        inbox(nobody())
     }
 
     fn opened(number: u8) -> Item {

@@ -3,16 +3,20 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use unhidra_bus::{Notice, Notices};
+use tokio::time::{Instant, sleep};
+use unhidra_bus::{Notice, Notices, Presence};
 use unhidra_types::{ConversationId, UserId};
 use unhidra_wire::close::Close;
 
 use crate::inbox::{Inbox, Item};
 
-/// Connections of one device; a further one is refused and never replaces an old one.
+/// Connections of one device. A further one takes the place of one that gives no sign of life, or is refused.
 pub const MAX_CONNECTIONS_PER_DEVICE: usize = 4;
+/// How long a connection has to give one.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
 /// Why a connection was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +36,7 @@ pub struct Registry(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     max_connections: usize,
+    presence: Presence,
     state: Mutex<State>,
 }
 
@@ -49,8 +54,15 @@ impl Registry {
     pub fn new(max_connections: usize) -> Self {
         Self(Arc::new(Shared {
             max_connections,
+            presence: Presence::default(),
             state: Mutex::default(),
         }))
+    }
+
+    /// Who is connected, for administrators.
+    #[must_use]
+    pub fn presence(&self) -> Presence {
+        self.0.presence.clone()
     }
 
     /// Connections now.
@@ -91,18 +103,46 @@ impl Registry {
         if state.connections >= self.0.max_connections {
             return Err(AdmissionError::Full);
         }
-        let of_user = state.by_user.entry(inbox.user).or_default();
-        if of_user
-            .iter()
-            .filter(|other| other.device == inbox.device)
-            .count()
-            >= MAX_CONNECTIONS_PER_DEVICE
-        {
+        let of_device = state.of_device(inbox).filter(|other| !other.is_ending());
+        if of_device.count() >= MAX_CONNECTIONS_PER_DEVICE {
             return Err(AdmissionError::TooManyOfDevice);
         }
+        let of_user = state.by_user.entry(inbox.who.user).or_default();
         of_user.push(Arc::clone(inbox));
         state.connections += 1;
+        self.0.presence.enter(Arc::clone(&inbox.who));
         Ok(())
+    }
+
+    /// [`Registry::admit`], or in the place of a connection of the same session that does not answer a ping: a device that
+    /// lost its network would find its own connections in its way until they time out.
+    ///
+    /// # Cancellation safety
+    /// Dropped, connections may have been pinged.
+    pub(crate) async fn admit_or_replace(&self, inbox: &Arc<Inbox>) -> Result<(), AdmissionError> {
+        match self.admit(inbox) {
+            Err(AdmissionError::TooManyOfDevice) => {}
+            decided => return decided,
+        }
+        let earlier: Vec<_> = {
+            let state = self.lock();
+            let of_device = state.of_device(inbox);
+            of_device
+                .filter(|other| other.who.session == inbox.who.session)
+                .cloned()
+                .collect()
+        };
+        let began = Instant::now();
+        earlier.iter().for_each(|other| other.ask());
+        sleep(SIGN_OF_LIFE).await;
+        let waited = began.elapsed();
+        let silent = earlier
+            .iter()
+            .find(|other| !other.is_ending() && other.who.activity.silence() >= waited);
+        if let Some(silent) = silent {
+            silent.end(Close::Replaced);
+        }
+        self.admit(inbox)
     }
 
     /// Lets the connection hear of a log that it does not follow yet.
@@ -122,7 +162,8 @@ impl Registry {
     /// Forgets a connection and the logs that it follows.
     pub(crate) fn leave(&self, inbox: &Arc<Inbox>, conversations: impl Iterator<Item = ConversationId>) {
         let mut state = self.lock();
-        remove(&mut state.by_user, &inbox.user, inbox);
+        self.0.presence.leave(inbox.who.id);
+        remove(&mut state.by_user, &inbox.who.user, inbox);
         for conversation in conversations {
             remove(&mut state.by_conversation, &conversation, inbox);
         }
@@ -144,6 +185,11 @@ impl Registry {
 }
 
 impl State {
+    fn of_device(&self, inbox: &Inbox) -> impl Iterator<Item = &Arc<Inbox>> {
+        let of_user = self.by_user.get(&inbox.who.user).into_iter().flatten();
+        of_user.filter(move |other| other.who.device == inbox.who.device)
+    }
+
     fn deliver(&self, notice: Notice) {
         match notice {
             Notice::Entry(entry) => {
@@ -174,9 +220,12 @@ impl State {
                 }
             }
             Notice::SessionEnded(session) => {
-                self.end(|inbox| inbox.session == session, Close::SessionEnded);
+                self.end(|inbox| inbox.who.session == session, Close::SessionEnded);
             }
-            Notice::DeviceRevoked(device) => self.end(|inbox| inbox.device == device, Close::DeviceRevoked),
+            Notice::DeviceRevoked(device) => {
+                self.end(|inbox| inbox.who.device == device, Close::DeviceRevoked);
+            }
+            Notice::ConnectionClosed(id) => self.end(|inbox| inbox.who.id == id, Close::ByAdministrator),
         }
     }
 

@@ -1,6 +1,6 @@
 //! A WebSocket that only speaks whole frames, and gives up on a peer that does not read.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -8,9 +8,10 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tokio_websockets::{CloseCode, Limits, Message, ServerBuilder, WebSocketStream};
+use unhidra_bus::presence::Connected;
 use unhidra_types::limits::MAX_FRAME_BYTES;
 use unhidra_wire::close::Close;
 
@@ -21,30 +22,30 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) struct Socket<T = TokioIo<Upgraded>> {
     stream: WebSocketStream<T>,
-    last_heard: Instant,
+    who: Arc<Connected>,
     /// The peer broke RFC 6455 or the bound; what it sends can't be told apart into messages any more.
     broken: bool,
 }
 
 impl Socket {
-    pub(crate) fn new(upgraded: Upgraded) -> Self {
-        Self::over(TokioIo::new(upgraded))
+    pub(crate) fn new(upgraded: Upgraded, who: Arc<Connected>) -> Self {
+        Self::over(TokioIo::new(upgraded), who)
     }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
-    fn over(stream: T) -> Self {
+    fn over(stream: T, who: Arc<Connected>) -> Self {
         let limits = Limits::default().max_payload_len(Some(MAX_FRAME_BYTES));
         Self {
             stream: ServerBuilder::new().limits(limits).serve(stream),
-            last_heard: Instant::now(),
+            who,
             broken: false,
         }
     }
 
     /// How long the peer has been silent.
     pub(crate) fn silence(&self) -> Duration {
-        self.last_heard.elapsed()
+        self.who.activity.silence()
     }
 
     /// The next frame; `Err(None)` when the peer is gone.
@@ -66,9 +67,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
                 }
                 Some(Err(_)) | None => return Err(None),
             };
-            self.last_heard = Instant::now();
+            self.who.activity.heard();
             if message.is_binary() {
-                return Ok(message.into_payload().into());
+                let frame: Bytes = message.into_payload().into();
+                self.who.activity.received(frame.len());
+                return Ok(frame);
             }
             if message.is_text() {
                 return Err(Some(Close::Malformed));
@@ -78,6 +81,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
 
     /// Queues a frame; it may wait in a small buffer until [`Socket::flush`].
     pub(crate) async fn feed(&mut self, frame: Bytes) -> Result<(), Option<Close>> {
+        self.who.activity.sent(frame.len());
         within(self.stream.feed(Message::binary(frame))).await
     }
 
@@ -140,7 +144,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_pings_and_does_not_read_is_given_up() {
         let (ours, mut theirs) = duplex(4 * 1024);
-        let mut socket = Socket::over(ours);
+        let mut socket = Socket::over(ours, crate::inbox::tests::nobody());
         // Empty, masked by zeros.
         let pings = [0x89, 0x80, 0, 0, 0, 0].repeat(64 * 1024);
         tokio::select! {

@@ -3,20 +3,28 @@
 //! The client offers two subprotocols, `unhidra.v1` and `bearer.<token>`; the server selects the first and never repeats
 //! the second. A URL with a query is refused, so that no token ever stands in one.
 
+use std::{sync::Arc, time::Duration};
+
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use axum::{
     Json, Router,
     extract::{Request, State},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{MethodFilter, on},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use tokio::time::Instant;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use unhidra_identity::{Identity, caller::AuthenticateError};
+use unhidra_bus::presence::Connected;
 use unhidra_messaging::{Messaging, access::Sender};
 use unhidra_policy::{Action, Decision, Principal, Resource, decide};
-use unhidra_runtime::{Clock, Context, Stage, Tasks, Weight};
+use unhidra_runtime::{
+    ClientAddress, Clock, Context, Limiter, Rate, Stage, Subscriber, Tasks, Weight,
+    rate::Exceeded,
+};
 use unhidra_store::StoreError;
+use unhidra_types::{ConnectionId, UserId, text::is_plain};
 use unhidra_wire::{
     close::Close,
     frame::{BEARER_PREFIX, PrekeyStock, SUBPROTOCOL, Welcome},
@@ -27,8 +35,12 @@ use crate::{connection::Connection, inbox::inbox, registry::Registry, socket::So
 
 /// What RFC 6455 section 1.3 has both sides append to the key.
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// Seconds after which a refused client may try again.
-const RETRY_AFTER: u64 = 5;
+/// After which a client that was refused for want of room may try again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Characters that are kept of what a client says it is.
+const MAX_AGENT_CHARS: usize = 128;
+/// Networks and users whose connections are counted, each at least so many.
+const REMEMBERED: usize = 16_384;
 
 /// What the gateway is made of.
 #[derive(Clone)]
@@ -43,11 +55,74 @@ pub struct Gateway {
     pub clock: Clock,
     /// Owns the connections' tasks.
     pub tasks: Tasks,
+    /// How fast connections and frames may come.
+    pub limits: Limits,
+}
+
+/// How fast connections and frames may come. Clones count together.
+#[derive(Clone)]
+pub struct Limits(Arc<Counts>);
+
+/// The rates behind [`Limits`].
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Handshakes of one network, whoever it is.
+    pub connections_per_network: Rate,
+    /// Connections of one user.
+    pub connections_per_user: Rate,
+    /// Appends of one connection.
+    pub messages: Rate,
+}
+
+struct Counts {
+    networks: Limiter<Subscriber>,
+    users: Limiter<UserId>,
+    messages: Rate,
+    began: Instant,
+}
+
+impl Limits {
+    /// Nothing has come yet.
+    #[must_use]
+    pub fn new(rates: &Rates) -> Self {
+        Self(Arc::new(Counts {
+            networks: Limiter::new(rates.connections_per_network, REMEMBERED),
+            users: Limiter::new(rates.connections_per_user, REMEMBERED),
+            messages: rates.messages,
+            began: Instant::now(),
+        }))
+    }
+
+    fn network(&self, client: ClientAddress) -> Result<(), Denied> {
+        let taken = self.0.networks.take(client.ip().into(), self.0.began.elapsed());
+        taken.map(drop).map_err(too_fast)
+    }
+
+    fn user(&self, user: UserId) -> Result<(), Denied> {
+        let taken = self.0.users.take(user, self.0.began.elapsed());
+        taken.map(drop).map_err(too_fast)
+    }
+}
+
+impl Default for Rates {
+    /// 60 a minute of a network and 30 of a user, with bursts for the restart of a server; 50 messages a second.
+    fn default() -> Self {
+        let minute = Duration::from_secs(60);
+        Self {
+            connections_per_network: Rate::new(60, minute, 600),
+            connections_per_user: Rate::new(30, minute, 120),
+            messages: Rate::new(50, Duration::from_secs(1), 1_000),
+        }
+    }
 }
 
 /// The routes of the gateway.
 pub fn routes(gateway: Gateway) -> Router {
-    Router::new().route("/v1/ws", get(connect)).with_state(gateway)
+    let connect = on(MethodFilter::GET, connect)
+        // Axum would take a HEAD for a GET.
+        .head(no_such_method)
+        .fallback(no_such_method);
+    Router::new().route("/v1/ws", connect).with_state(gateway)
 }
 
 /// What a valid handshake offers.
@@ -62,33 +137,62 @@ struct Denied {
     status: StatusCode,
     code: ProblemCode,
     title: &'static str,
+    retry_after: Option<Duration>,
 }
 
+const NO_SUCH_METHOD: Denied = Denied {
+    status: StatusCode::METHOD_NOT_ALLOWED,
+    code: ProblemCode::MethodNotAllowed,
+    title: "a WebSocket handshake is a GET",
+    retry_after: None,
+};
 const MALFORMED: Denied = Denied {
     status: StatusCode::BAD_REQUEST,
     code: ProblemCode::Malformed,
     title: "a WebSocket handshake without a query was expected",
+    retry_after: None,
 };
 const UNSUPPORTED: Denied = Denied {
     status: StatusCode::UPGRADE_REQUIRED,
     code: ProblemCode::UnsupportedVersion,
     title: "offer the subprotocol unhidra.v1",
+    retry_after: None,
 };
 const UNAUTHENTICATED: Denied = Denied {
     status: StatusCode::UNAUTHORIZED,
     code: ProblemCode::Unauthenticated,
     title: "valid credentials are needed",
+    retry_after: None,
 };
 const UNAVAILABLE: Denied = Denied {
     status: StatusCode::SERVICE_UNAVAILABLE,
     code: ProblemCode::Unavailable,
     title: "the server can't take another connection now",
+    retry_after: Some(RETRY_AFTER),
 };
 const TOO_MANY: Denied = Denied {
     status: StatusCode::TOO_MANY_REQUESTS,
     code: ProblemCode::TooMany,
     title: "this device has as many connections as it may have",
+    retry_after: Some(RETRY_AFTER),
 };
+
+const fn too_fast(exceeded: Exceeded) -> Denied {
+    Denied {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        code: ProblemCode::RateLimited,
+        title: "too many connections in a short time",
+        retry_after: Some(exceeded.retry_after),
+    }
+}
+
+async fn no_such_method(State(gateway): State<Gateway>) -> Response {
+    let mut response = NO_SUCH_METHOD.respond(&gateway.clock.context());
+    response
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static("GET"));
+    response
+}
 
 async fn connect(State(gateway): State<Gateway>, mut request: Request) -> Response {
     let context = gateway.clock.context();
@@ -103,6 +207,11 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
     if request.uri().query().is_some() {
         return Err(MALFORMED);
     }
+    let client = request.extensions().get::<ClientAddress>().copied();
+    if let Some(client) = client {
+        gateway.limits.network(client)?;
+    }
+    let agent = agent(request.headers());
     let offer = Offer::read(request.headers())?;
     let principal = gateway
         .identity
@@ -115,10 +224,22 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
             }
         })?;
     let sender = may_connect(&principal).ok_or(UNAUTHENTICATED)?;
-    let items = inbox(sender.user, sender.device, sender.session);
+    gateway.limits.user(sender.user)?;
+    let items = inbox(Arc::new(Connected {
+        id: ConnectionId::new(context.now, context.random()),
+        user: sender.user,
+        org: sender.org,
+        device: sender.device,
+        session: sender.session,
+        address: client.map(ClientAddress::ip),
+        agent,
+        since: context.now,
+        activity: Default::default(),
+    }));
     gateway
         .registry
-        .admit(&items.inbox)
+        .admit_or_replace(&items.inbox)
+        .await
         .map_err(|error| match error {
             crate::registry::AdmissionError::Full => UNAVAILABLE,
             crate::registry::AdmissionError::TooManyOfDevice => TOO_MANY,
@@ -129,6 +250,7 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
         clock,
         tasks,
         identity,
+        limits,
     } = gateway.clone();
     let (token, context) = (offer.token.to_owned(), *context);
     tasks.spawn(
@@ -145,11 +267,12 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
             };
             let connection = Connection {
                 sender,
-                socket: Socket::new(upgraded),
+                socket: Socket::new(upgraded, Arc::clone(&items.inbox.who)),
                 items,
                 registry,
                 messaging,
                 clock,
+                rate: limits.0.messages,
             };
             let greeting = greet(&identity, &connection.messaging, sender, &token, &context).await;
             drop(token);
@@ -161,6 +284,13 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
         },
     );
     Ok(switching(offer.accept))
+}
+
+/// What the client says it is, as much of it as can be shown.
+fn agent(headers: &HeaderMap) -> Option<String> {
+    let agent = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    let shown: String = agent.chars().filter(|c| is_plain(*c)).take(MAX_AGENT_CHARS).collect();
+    (!shown.is_empty()).then_some(shown)
 }
 
 fn may_connect(principal: &Principal) -> Option<Sender> {
@@ -217,7 +347,11 @@ async fn welcome(
 }
 
 fn failed(error: &StoreError, context: &Context) -> Denied {
-    tracing::error!(error = %error, request.id = %context.request_id, "connection could not be admitted");
+    if error.is_transient() {
+        tracing::warn!(error = %error, request.id = %context.request_id, "connection could not be admitted");
+    } else {
+        tracing::error!(error = %error, request.id = %context.request_id, "connection could not be admitted");
+    }
     UNAVAILABLE
 }
 
@@ -291,11 +425,14 @@ impl Denied {
             header::CONTENT_TYPE,
             HeaderValue::from_static(Problem::CONTENT_TYPE),
         );
-        if matches!(
-            self.status,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
-        ) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(pause) = self.retry_after {
+            // Rounded up: a client that comes a moment early would be refused again.
+            let seconds = pause.as_millis().div_ceil(1_000).max(1);
+            let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -31,7 +31,7 @@ impl Session {
 
     /// Begins to follow one log: listens first, then looks where it stands, so that nothing falls between.
     pub(super) async fn follow(&mut self, conversation: ConversationId) -> Result<(), Option<Close>> {
-        if self.following.contains(conversation) {
+        if self.following.contains(conversation) || !self.following.has_room() {
             return Ok(());
         }
         let Connection {
@@ -72,6 +72,9 @@ impl Session {
             let mut new = false;
             for position in &positions {
                 if !self.following.contains(position.conversation) {
+                    if !self.following.has_room() {
+                        continue;
+                    }
                     registry.follow(&items.inbox, position.conversation);
                     new = true;
                 }

@@ -189,13 +189,13 @@ impl Server {
     }
 
     async fn begin_session(&self, person: &Person, phone: &DeviceSeed) -> Phone {
-        let token = "an enrolment token, checked by the edge";
+        let token = format!("an enrolment token, checked by the edge: {:?}", self.clock.context().random::<8>());
         let challenge = sha256(&[token.as_bytes()]);
         let body = BeginSession {
             signature: Base64Array(auth::sign_challenge(&phone.dsk, ORIGIN, &challenge)),
         };
         let caller = person.caller(self);
-        let begun = self.identity.begin_session(&caller, phone.id, token, &body);
+        let begun = self.identity.begin_session(&caller, phone.id, &token, &body);
         let tokens = begun.await.unwrap();
         Phone {
             user: person.id,

@@ -74,6 +74,7 @@ impl Server {
             config: identity_config(),
             exposure: Exposure::Loopback,
             origins: vec![ORIGIN.into()],
+            tries: Default::default(),
         };
         let (identity, _) = Identity::open(foundation, folder.path(), &context).await.unwrap();
         let messaging = Messaging::new(store.clone());

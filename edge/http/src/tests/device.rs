@@ -8,7 +8,7 @@ use unhidra_chain::{
     record::Subject,
 };
 use unhidra_crypto::{ed25519::SigningKey, hash::sha256, kem, x25519};
-use unhidra_types::{DeviceId, Timestamp, UserId};
+use unhidra_types::{DeviceId, OrgId, Timestamp, UserId};
 use unhidra_wire::{
     base64::{Base64, Base64Array},
     rest::{ChainHead, Enrolment, Tokens},
@@ -19,6 +19,7 @@ use super::world::{Answer, DAY, ORIGIN, World};
 pub(super) struct Person {
     pub(super) name: String,
     pub(super) user: UserId,
+    pub(super) org: OrgId,
     pub(super) enrol: String,
     pub(super) uik: SigningKey,
     pub(super) chain: Option<Chain>,
@@ -38,6 +39,7 @@ impl Person {
         Self {
             name: name.into(),
             user: enrolment.user_id,
+            org: enrolment.org_id,
             enrol: enrolment.enrol_token.expose().into(),
             uik: SigningKey::generate(&mut rng),
             chain: None,
@@ -146,8 +148,12 @@ impl Person {
     }
 
     pub(super) async fn begin_session(&mut self, world: &World, device: usize) {
+        // Each password is good for one session.
+        let context = world.clock.context();
+        let bearer = unhidra_keys::token::Bearer::Enrolling;
+        let enrol = world.identity.keys().sign(self.user, self.org, bearer, &context);
         let tokens = self.devices[device]
-            .begin_session(world, &self.enrol)
+            .begin_session(world, &enrol.unwrap())
             .await
             .created();
         self.devices[device].tokens = Some(tokens);

@@ -65,6 +65,7 @@ impl World {
             config,
             exposure: Exposure::Loopback,
             origins: vec![ORIGIN.into()],
+            tries: Default::default(),
         };
         let (identity, setup) = Identity::open(foundation, folder.path(), &context).await.unwrap();
         let messaging = Messaging::new(store.clone());

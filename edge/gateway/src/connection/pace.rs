@@ -1,0 +1,109 @@
+//! How fast one connection may append and fetch.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use unhidra_runtime::{Rate, rate::Cell};
+
+/// The least that a refused client is asked to wait: what a client waits in any case.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+/// Refusals in a row before the connection is closed: four times what a client has on its way at once.
+const MAX_REFUSALS: u32 = 1_024;
+
+/// What to do with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Go on.
+    Take,
+    /// Say no, and when to try again.
+    Refuse {
+        /// The pause asked for.
+        retry_after: Duration,
+    },
+    /// It has not heard: close.
+    Close,
+}
+
+/// The pace of one connection.
+pub(super) struct Pace {
+    rate: Rate,
+    began: Instant,
+    appends: Cell,
+    fetches: Cell,
+    refusals: u32,
+}
+
+impl Pace {
+    pub(super) fn new(rate: Rate) -> Self {
+        Self {
+            rate,
+            began: Instant::now(),
+            appends: Cell::default(),
+            fetches: Cell::default(),
+            refusals: 0,
+        }
+    }
+
+    pub(super) fn append(&mut self) -> Verdict {
+        match self.appends.take(&self.rate, self.began.elapsed()) {
+            Ok(_grant) => {
+                self.refusals = 0;
+                Verdict::Take
+            }
+            Err(_exceeded) if self.refusals >= MAX_REFUSALS => Verdict::Close,
+            Err(exceeded) => {
+                self.refusals += 1;
+                let retry_after = exceeded.retry_after.max(LEAST_PAUSE);
+                Verdict::Refuse { retry_after }
+            }
+        }
+    }
+
+    /// A range is asked for again only after something went wrong: there is no answer that could say "later".
+    pub(super) fn fetch(&mut self) -> Verdict {
+        match self.fetches.take(&self.rate, self.began.elapsed()) {
+            Ok(_grant) => Verdict::Take,
+            Err(_exceeded) => Verdict::Close,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn pace() -> Pace {
+        Pace::new(Rate::new(2, Duration::from_secs(1), 3))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_makes_room_for_what_the_rate_says() {
+        let mut pace = pace();
+        assert!((0..3).all(|_| pace.append() == Verdict::Take));
+        let refused = Verdict::Refuse {
+            retry_after: LEAST_PAUSE,
+        };
+        assert_eq!(pace.append(), refused);
+        advance(LEAST_PAUSE).await;
+        assert!((0..2).all(|_| pace.append() == Verdict::Take));
+        assert_eq!(pace.append(), refused);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_pauses_is_closed() {
+        let mut pace = pace();
+        let verdicts = (0..2_000)
+            .map(|_| pace.append())
+            .take_while(|verdict| *verdict != Verdict::Close);
+        assert_eq!(verdicts.count(), 3 + usize::try_from(MAX_REFUSALS).unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ranges_are_asked_for_at_the_same_rate() {
+        let mut pace = pace();
+        assert!((0..3).all(|_| pace.fetch() == Verdict::Take));
+        assert_eq!(pace.fetch(), Verdict::Close);
+    }
+}
