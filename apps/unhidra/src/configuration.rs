@@ -1,5 +1,7 @@
 //! The server's configuration: every section, composed.
 
+mod limits;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
@@ -11,6 +13,8 @@ use unhidra_runtime::{
 };
 
 use crate::arguments::ServerOptions;
+
+use self::limits::LimitsConfig;
 
 /// Where the configuration is looked for unless it is named.
 pub(crate) const DEFAULT_FILE: &str = "unhidra.toml";
@@ -30,6 +34,9 @@ pub(crate) struct Configuration {
     /// Conversations.
     #[config(nested)]
     pub(crate) messaging: MessagingConfig,
+    /// How much one peer may take. A network is an IPv4 address or the /64 of an IPv6 address. Rates are numbers per `s`, `min` or `h`, with a burst that passes at once; `off` lifts one.
+    #[config(nested)]
+    pub(crate) limits: LimitsConfig,
     /// The log.
     #[config(nested)]
     pub(crate) log: LogConfig,

@@ -12,10 +12,14 @@ use anyhow::{Context as _, bail, ensure};
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 use tokio::net::TcpListener;
-use unhidra_gateway::{registry::Registry, upgrade::Gateway};
-use unhidra_http::{App, listener::Front};
+use unhidra_gateway::{
+    registry::Registry,
+    upgrade::{Gateway, Limits},
+};
+use unhidra_http::{App, admission::Admission, listener::Front, rates::RequestLimits};
 use unhidra_identity::{Exposure, Foundation, Identity, Setup};
 use unhidra_keys::Keys;
 use unhidra_messaging::{Messaging, relay::relay};
@@ -70,6 +74,7 @@ impl Server {
             identity,
             keys,
             messaging,
+            limits,
             ..
         } = configuration;
         ensure!(
@@ -93,6 +98,7 @@ impl Server {
             config: identity.clone(),
             exposure: Exposure::Loopback,
             origins,
+            tries: limits.tries(),
         };
         let (identity, setup) = Identity::open(foundation, &server.data, &context).await?;
         identity
@@ -132,19 +138,23 @@ impl Server {
         let gateway = Gateway {
             identity: identity.clone(),
             messaging: messaging_service.clone(),
-            registry,
+            registry: registry.clone(),
             clock: clock.clone(),
             tasks: tasks.clone(),
+            limits: Limits::new(&limits.connections()),
         };
         let app = App {
             identity: identity.clone(),
             messaging: messaging_service,
             store: store.clone(),
             clock: clock.clone(),
+            presence: registry.presence(),
+            limits: RequestLimits::new(&limits.requests()),
         };
         let router = unhidra_http::router(app).merge(unhidra_gateway::upgrade::routes(gateway));
         let front = Front {
             proxies: server.proxies().into(),
+            admission: Admission::new(limits.sockets(descriptors())),
             ..Front::new(router)
         };
         let accept_tasks = tasks.clone();
@@ -264,6 +274,22 @@ async fn open_folder(folder: &Path) -> anyhow::Result<File> {
         "another server uses {}: stop it, or choose another folder with --data",
         folder.display()
     )
+}
+
+/// How many descriptors the process may have, after asking for as many as it is allowed.
+fn descriptors() -> usize {
+    let allowed = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: allowed.maximum,
+        maximum: allowed.maximum,
+    };
+    let granted = match setrlimit(Resource::Nofile, wanted) {
+        Ok(()) => allowed.maximum,
+        Err(_) => allowed.current,
+    };
+    granted.map_or(usize::MAX, |granted| {
+        usize::try_from(granted).unwrap_or(usize::MAX)
+    })
 }
 
 fn listen_failed(address: SocketAddr) -> String {

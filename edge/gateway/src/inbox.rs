@@ -129,10 +129,7 @@ impl Inbox {
 
     /// Whether it was told to end.
     pub(crate) fn is_ending(&self) -> bool {
-        self.end
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Ends the connection; the first reason counts.

@@ -13,15 +13,14 @@ use axum::{
     routing::{MethodFilter, on},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use tokio::time::Instant;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use unhidra_identity::{Identity, caller::AuthenticateError};
+use tokio::time::Instant;
 use unhidra_bus::presence::Connected;
+use unhidra_identity::{Identity, caller::AuthenticateError};
 use unhidra_messaging::{Messaging, access::Sender};
 use unhidra_policy::{Action, Decision, Principal, Resource, decide};
 use unhidra_runtime::{
-    ClientAddress, Clock, Context, Limiter, Rate, Stage, Subscriber, Tasks, Weight,
-    rate::Exceeded,
+    ClientAddress, Clock, Context, Limiter, Rate, Stage, Subscriber, Tasks, Weight, rate::Exceeded,
 };
 use unhidra_store::StoreError;
 use unhidra_types::{ConnectionId, UserId, text::is_plain};
@@ -289,7 +288,11 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
 /// What the client says it is, as much of it as can be shown.
 fn agent(headers: &HeaderMap) -> Option<String> {
     let agent = headers.get(header::USER_AGENT)?.to_str().ok()?;
-    let shown: String = agent.chars().filter(|c| is_plain(*c)).take(MAX_AGENT_CHARS).collect();
+    let shown: String = agent
+        .chars()
+        .filter(|c| is_plain(*c))
+        .take(MAX_AGENT_CHARS)
+        .collect();
     (!shown.is_empty()).then_some(shown)
 }
 

@@ -10,11 +10,14 @@ use axum::{
 use http::{HeaderMap, header};
 use unhidra_identity::{Caller, caller::AuthenticateError};
 use unhidra_policy::{Action, Decision, Denial, Principal, Resource, decide};
-use unhidra_runtime::{ClientAddress, Context};
+use unhidra_runtime::{
+    ClientAddress, Context,
+    rate::{Exceeded, Grant},
+};
 use unhidra_types::{ConversationId, OrgId, UserId};
 use unhidra_wire::rest::Hidden;
 
-use crate::{App, endpoint::Target, failure::Failure};
+use crate::{App, endpoint::Target, failure::Failure, rates::Allowance};
 
 /// What is decided on a route.
 #[derive(Clone)]
@@ -41,54 +44,74 @@ pub(crate) async fn authorise(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match rule.decide(&path, &mut request).await {
+    let mut allowance = None;
+    let mut response = match rule.decide(&path, &mut request, &mut allowance).await {
         Ok(()) => next.run(request).await,
         Err(failure) => failure.into_response(),
+    };
+    if let Some(allowance) = allowance {
+        response.extensions_mut().insert(allowance);
     }
+    response
 }
 
 impl Rule {
-    async fn decide(&self, path: &RawPathParams, request: &mut Request) -> Result<(), Failure> {
+    async fn decide(
+        &self,
+        path: &RawPathParams,
+        request: &mut Request,
+        allowance: &mut Option<Allowance>,
+    ) -> Result<(), Failure> {
         let context = *request
             .extensions()
             .get::<Context>()
             .ok_or_else(Failure::no_context)?;
-        let network = request
-            .extensions()
-            .get::<ClientAddress>()
-            .map(|client| client.ip());
+        let client = request.extensions().get::<ClientAddress>().copied();
         let mut caller = Caller {
             principal: Principal::Anonymous,
             context,
-            network,
+            network: client.map(ClientAddress::ip),
         };
         // Whoever may do it without a token is not asked for one: a stale token must not stop a login.
         if decide(&caller.principal, self.action, &Resource::Server) != Decision::Allow {
             if let Some(token) = bearer(request.headers())? {
-                caller.principal = self.authenticate(&token, &caller).await?;
+                caller.principal = match self.authenticate(&token, &caller).await? {
+                    Some(principal) => principal,
+                    None => {
+                        // Written down only as often as it may come: bad tokens are free.
+                        count(self.app.limits.unknown(client), allowance)?;
+                        return Err(self.deny(Denial::Unauthenticated, &caller).await);
+                    }
+                };
                 request.extensions_mut().insert(BearerToken(token));
+            }
+            match self.app.limits.known(&caller.principal) {
+                Some(counted) => count(Some(counted), allowance)?,
+                None => count(self.app.limits.unknown(client), allowance)?,
             }
             let resource = self.resource(path, &caller).await?;
             if let Decision::Deny(denial) = decide(&caller.principal, self.action, &resource) {
                 return Err(self.deny(denial, &caller).await);
             }
+        } else if self.action != Action::ReadPublic {
+            // What is public stays open to whoever watches the server's health.
+            count(self.app.limits.unknown(client), allowance)?;
         }
         request.extensions_mut().insert(caller);
         Ok(())
     }
 
-    async fn authenticate(&self, token: &Hidden, caller: &Caller) -> Result<Principal, Failure> {
+    /// Who the token stands for, if it is good.
+    async fn authenticate(&self, token: &Hidden, caller: &Caller) -> Result<Option<Principal>, Failure> {
         match self
             .app
             .identity
             .authenticate(token.expose(), &caller.context)
             .await
         {
-            Ok(principal) => Ok(principal),
+            Ok(principal) => Ok(Some(principal)),
             Err(AuthenticateError::Store(error)) => Err(error.into()),
-            Err(AuthenticateError::Token(_) | AuthenticateError::Over) => {
-                Err(self.deny(Denial::Unauthenticated, caller).await)
-            }
+            Err(AuthenticateError::Token(_) | AuthenticateError::Over) => Ok(None),
             Err(AuthenticateError::Revoked) => {
                 let denied = self.deny(Denial::Unauthenticated, caller).await;
                 Err(denied.of_a_revoked_device())
@@ -98,7 +121,10 @@ impl Rule {
 
     async fn resource(&self, path: &RawPathParams, caller: &Caller) -> Result<Resource, Failure> {
         let App {
-            identity, messaging, ..
+            identity,
+            messaging,
+            presence,
+            ..
         } = &self.app;
         let own = caller.principal.user().zip(caller.principal.org());
         Ok(match self.target {
@@ -118,6 +144,13 @@ impl Rule {
                 Some(session) => identity.session_facts(session).await?,
                 None => NOBODY,
             },
+            Target::Connection => match segment(path, "connection").and_then(|id| presence.find(id)) {
+                Some(found) => Resource::User {
+                    user: found.user,
+                    org: found.org,
+                },
+                None => NOBODY,
+            },
             Target::Conversation => match segment::<ConversationId>(path, "conversation").zip(own) {
                 Some((conversation, (user, _))) => messaging.facts(conversation, user).await?,
                 None => NOBODY,
@@ -130,6 +163,21 @@ impl Rule {
         match self.app.identity.note_denial(caller, self.action.name()).await {
             Ok(()) => denial.into(),
             Err(error) => error.into(),
+        }
+    }
+}
+
+/// Notes what is left for the answer, or refuses.
+fn count(counted: Option<Result<Grant, Exceeded>>, allowance: &mut Option<Allowance>) -> Result<(), Failure> {
+    match counted {
+        None => Ok(()),
+        Some(Ok(grant)) => {
+            *allowance = Some(grant.into());
+            Ok(())
+        }
+        Some(Err(exceeded)) => {
+            *allowance = Some(exceeded.into());
+            Err(exceeded.into())
         }
     }
 }

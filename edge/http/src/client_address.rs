@@ -61,7 +61,7 @@ impl Proxies {
         named.unwrap_or(peer)
     }
 
-    fn trusts(&self, address: ClientAddress) -> bool {
+    pub(crate) fn trusts(&self, address: ClientAddress) -> bool {
         self.trusted.iter().any(|network| network.contains(address.ip()))
     }
 

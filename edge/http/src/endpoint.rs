@@ -17,7 +17,9 @@ use unhidra_wire::{
 pub use self::documentation::Documentation;
 use crate::{
     App,
-    handler::{account, admin, audit, conversation, device, identity, link, public, session, user},
+    handler::{
+        account, admin, audit, connection, conversation, device, identity, link, public, session, user,
+    },
 };
 
 /// One route.
@@ -50,6 +52,8 @@ pub enum Target {
     Session,
     /// The conversation in the segment `{conversation}`.
     Conversation,
+    /// The user whose connection the segment `{connection}` names.
+    Connection,
 }
 
 /// The whole interface, in the order of its documentation.
@@ -399,6 +403,22 @@ pub fn endpoints() -> Vec<Endpoint> {
             audit::erase_payload,
         )
         .summary("Erase the details of a record; the record stays"),
+        get(
+            "/v1/admin/connections",
+            A::ListConnections,
+            T::Server,
+            connection::list,
+        )
+        .summary("A page of the WebSocket connections, the oldest first")
+        .query::<connection::Page>()
+        .answers::<rest::Connections>(),
+        delete(
+            "/v1/admin/connections/{connection}",
+            A::CloseConnection,
+            T::Connection,
+            connection::close,
+        )
+        .summary("Close a WebSocket connection; its session stays"),
     ]
 }
 

@@ -14,12 +14,14 @@ use unhidra_identity::{
 };
 use unhidra_messaging::{append::AppendError, conversation::OpenError};
 use unhidra_policy::Denial;
-use unhidra_runtime::{Overloaded, RequestId};
+use unhidra_runtime::{Overloaded, RequestId, rate::Exceeded};
 use unhidra_store::StoreError;
 use unhidra_wire::{
     frame::Refusal,
     rest::{ChainHead, Problem, ProblemCode},
 };
+
+use crate::rates::seconds;
 
 /// Seconds after which an overloaded server may be asked again.
 const RETRY_AFTER_SECONDS: u32 = 5;
@@ -60,6 +62,10 @@ impl Failure {
             ProblemCode::UnsupportedMediaType,
             "send a body of the type application/json",
         )
+    }
+
+    pub(crate) const fn head_too_large() -> Self {
+        Self::new(ProblemCode::HeadTooLarge, "the head of the request is too large")
     }
 
     pub(crate) const fn not_found() -> Self {
@@ -116,6 +122,13 @@ impl Failure {
         status(self.code)
     }
 
+    /// Whether it passes by itself; a human looks at what does not.
+    pub(crate) fn is_transient(&self) -> bool {
+        let cause = self.cause.as_ref();
+        let store = cause.and_then(|cause| cause.downcast_ref::<StoreError>());
+        self.code == ProblemCode::Unavailable && store.is_none_or(StoreError::is_transient)
+    }
+
     /// The document, with the headers that belong to it.
     pub(crate) fn answer(&self, request: RequestId) -> Response {
         let problem = Problem {
@@ -165,6 +178,7 @@ pub(crate) const fn status(code: ProblemCode) -> StatusCode {
         ProblemCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ProblemCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ProblemCode::RateLimited | ProblemCode::TooSoon => StatusCode::TOO_MANY_REQUESTS,
+        ProblemCode::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         ProblemCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -201,6 +215,18 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<Exceeded> for Failure {
+    fn from(exceeded: Exceeded) -> Self {
+        Self {
+            retry_after: Some(seconds(exceeded.retry_after).max(1)),
+            ..Self::new(
+                ProblemCode::RateLimited,
+                "too much in a short time, try again later",
+            )
+        }
+    }
+}
+
 impl From<Overloaded> for Failure {
     fn from(error: Overloaded) -> Self {
         Self::overloaded(error)
@@ -228,6 +254,7 @@ impl From<AccountError> for Failure {
             AccountError::PasswordUnsuitable => {
                 Self::new(ProblemCode::PasswordUnsuitable, "a password has 10 to 1024 bytes")
             }
+            AccountError::TooOften(exceeded) => exceeded.into(),
             AccountError::Overloaded(error) => error.into(),
             AccountError::Keys(error) => Self::internal(error),
             AccountError::Store(error) => error.into(),
@@ -239,6 +266,7 @@ impl From<LoginError> for Failure {
     fn from(error: LoginError) -> Self {
         match error {
             LoginError::Refused => Self::unauthenticated(),
+            LoginError::TooOften(exceeded) => exceeded.into(),
             LoginError::Overloaded(error) => error.into(),
             LoginError::Keys(error) => Self::internal(error),
             LoginError::Store(error) => error.into(),

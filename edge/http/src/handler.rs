@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod audit;
+pub(crate) mod connection;
 pub(crate) mod conversation;
 pub(crate) mod device;
 pub(crate) mod identity;

@@ -6,13 +6,14 @@
 //! - [`endpoint`]: every route with its action and resource   - [`authorise`]: the one place where a request is decided
 //! - [`failure`]: the one way to say no                        - [`observe`]: time, request id, bounds and the log
 //! - [`extract`]: bodies and path segments, or a problem    - [`listener`]: the accept loop and its drain
-//! - [`openapi`]: all of it as a document for programs
-//! - [`client_address`]: who asks, behind proxies or not
+//! - [`openapi`]: all of it as a document for programs      - [`admission`]: which sockets are taken at all
+//! - [`client_address`]: who asks, behind proxies or not   - [`rates`]: how often requests may come
 //!
 //! Invariants: a route without an action can't be written; a bearer token is read from the `Authorization` header alone
 //! and is never logged; every refusal has the same shape.
 #![warn(missing_docs)]
 
+pub mod admission;
 mod authorise;
 pub mod client_address;
 mod endpoint;
@@ -22,10 +23,14 @@ mod handler;
 pub mod listener;
 mod observe;
 pub mod openapi;
+pub mod rates;
 #[cfg(test)]
 mod tests;
+mod turn_away;
+mod watched;
 
 use axum::{Extension, Router, extract::DefaultBodyLimit, extract::FromRef, middleware};
+use unhidra_bus::Presence;
 use unhidra_identity::Identity;
 use unhidra_messaging::Messaging;
 use unhidra_runtime::Clock;
@@ -49,6 +54,10 @@ pub struct App {
     pub store: Store,
     /// Gives each request its time.
     pub clock: Clock,
+    /// Who is connected.
+    pub presence: Presence,
+    /// How often requests may come.
+    pub limits: rates::RequestLimits,
 }
 
 /// Every route of the interface.
@@ -86,6 +95,12 @@ impl FromRef<App> for Identity {
 impl FromRef<App> for Messaging {
     fn from_ref(app: &App) -> Self {
         app.messaging.clone()
+    }
+}
+
+impl FromRef<App> for Presence {
+    fn from_ref(app: &App) -> Self {
+        app.presence.clone()
     }
 }
 

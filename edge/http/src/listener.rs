@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, response::Response};
+use http::StatusCode;
 use hyper::{Request, body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -17,16 +18,25 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    time::sleep,
 };
 use tower::ServiceExt as _;
-use unhidra_runtime::{Stage, Stop, Tasks, Weight};
+use unhidra_runtime::{ClientAddress, Stage, Stop, Tasks, Weight};
 
-use crate::client_address::Proxies;
+use crate::{
+    admission::{Admission, Held, SocketLimits},
+    client_address::Proxies,
+    observe::MAX_HEAD_BYTES,
+    turn_away::turn_away,
+    watched::Watched,
+};
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
-/// Bytes that the head of a request may have.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// Clients at once that are told why there is no room for them; further ones are just closed.
+const MAX_TURNED_AWAY: usize = 256;
+/// How long a connection without a request may take to end once the server is to stop.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// A pause after `accept` failed, for example because the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -37,6 +47,8 @@ pub struct Front {
     pub router: Router,
     /// Whose word is taken for that.
     pub proxies: Arc<Proxies>,
+    /// Which sockets are taken at all.
+    pub admission: Admission,
 }
 
 impl Front {
@@ -46,6 +58,7 @@ impl Front {
         Self {
             router,
             proxies: Arc::default(),
+            admission: Admission::new(SocketLimits::default()),
         }
     }
 }
@@ -61,54 +74,98 @@ pub async fn accept(listener: TcpListener, front: Front, tasks: Tasks, stop: Sto
     while let Some(accepted) = stop.race(listener.accept()).await {
         match accepted {
             Ok((stream, peer)) => {
-                let front = front.clone();
-                tasks.spawn(Stage::Connection, "http", Weight::Ordinary, |stop| {
-                    greet(stream, peer, front, stop)
-                });
+                admit(stream, peer, &front, &tasks);
             }
             Err(error) => {
                 tracing::warn!(error = %error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                stop.race(sleep(ACCEPT_PAUSE)).await;
             }
         }
     }
     Ok(())
 }
 
+/// Hands a socket to a task of its own, or to one that turns it away.
+fn admit(stream: TcpStream, peer: SocketAddr, front: &Front, tasks: &Tasks) {
+    let is_proxy = front.proxies.trusts(ClientAddress::new(peer.ip()));
+    match front.admission.open(peer.ip(), is_proxy) {
+        Ok(held) => {
+            let front = front.clone();
+            tasks.spawn(Stage::Connection, "http", Weight::Ordinary, |stop| {
+                greet(stream, peer, held, front, stop)
+            });
+        }
+        Err(excess) => {
+            let Some(turning) = front.admission.turning_away(MAX_TURNED_AWAY) else {
+                return;
+            };
+            tasks.spawn(
+                Stage::Connection,
+                "turn-away",
+                Weight::Ordinary,
+                async move |stop| {
+                    stop.race(turn_away(stream, excess)).await;
+                    drop(turning);
+                    Ok::<_, Infallible>(())
+                },
+            );
+        }
+    }
+}
+
 /// One connection, from the first byte on.
-async fn greet(stream: TcpStream, peer: SocketAddr, front: Front, stop: Stop) -> io::Result<()> {
+async fn greet(stream: TcpStream, peer: SocketAddr, held: Held, front: Front, stop: Stop) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    serve(stream, peer.ip(), front, stop).await;
+    serve(stream, peer.ip(), held, front, stop).await;
     Ok(())
 }
 
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: IpAddr,
+    held: Held,
     front: Front,
     stop: Stop,
 ) {
-    let Front { router, proxies } = front;
+    let Front { router, proxies, .. } = front;
+    let slot = Arc::clone(&held.0);
+    let asked = Arc::clone(&slot);
     let service = router
         .into_service::<Incoming>()
         .map_request(move |mut request: Request<Incoming>| {
+            asked.begin_request();
             let client = proxies.client(peer, request.headers());
             request.extensions_mut().insert(client);
             request
         });
+    let answered = Arc::clone(&slot);
+    let service = service.map_response(move |response: Response| {
+        // A WebSocket keeps its place.
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            answered.end_request();
+        }
+        response
+    });
     let service = TowerToHyperService::new(service);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Watched::new(stream, held)), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {
         served = &mut connection => served,
+        () = slot.given_up() => return,
         () = stop.requested() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            loop {
+                tokio::select! {
+                    served = &mut connection => break served,
+                    // Without a request in work it has had its answer and does not read it.
+                    () = sleep(FAREWELL) => if !slot.is_serving() { return },
+                }
+            }
         }
     };
     if let Err(error) = served {

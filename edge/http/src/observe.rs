@@ -11,10 +11,13 @@ use http::{HeaderName, HeaderValue, Uri, header};
 use tracing::Instrument as _;
 use unhidra_runtime::{Clock, Context};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, rates::Allowance};
 
 /// How long a request may take; whatever it holds is given back then.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes that the head of a request may have. The listener reads no more into its buffer than it needs for this, but
+/// takes a head that arrives in one piece.
+pub(crate) const MAX_HEAD_BYTES: usize = 32 * 1024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Names of query parameters that others carry tokens in.
 const TOKEN_PARAMETERS: [&str; 7] = [
@@ -44,6 +47,7 @@ pub(crate) async fn observe(State(clock): State<Clock>, mut request: Request, ne
     let began = Instant::now();
     async {
         let mut response = serve(request, next).await;
+        let allowance = response.extensions_mut().remove::<Allowance>();
         if let Some(failure) = response.extensions_mut().remove::<Failure>() {
             log_failure(&failure);
             // The router knows which methods a path has (RFC 9110 section 15.5.6).
@@ -54,6 +58,9 @@ pub(crate) async fn observe(State(clock): State<Clock>, mut request: Request, ne
             }
         }
         seal(&mut response, &context);
+        if let Some(allowance) = allowance {
+            allowance.tell(response.headers_mut());
+        }
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(
             status = response.status().as_u16(),
@@ -68,6 +75,9 @@ pub(crate) async fn observe(State(clock): State<Clock>, mut request: Request, ne
 
 async fn serve(request: Request, next: Next) -> Response {
     use axum::response::IntoResponse as _;
+    if head_bytes(&request) > MAX_HEAD_BYTES {
+        return Failure::head_too_large().into_response();
+    }
     if carries_token(request.uri()) {
         return Failure::malformed("a token never belongs in a URL: it is known to every log on its way")
             .into_response();
@@ -76,6 +86,15 @@ async fn serve(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_) => Failure::unavailable().into_response(),
     }
+}
+
+/// Bytes of the request line and the headers, as they were sent but for the white space between them.
+fn head_bytes(request: &Request) -> usize {
+    let line = request.method().as_str().len() + request.uri().to_string().len();
+    let headers = request.headers().iter();
+    line + headers
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum::<usize>()
 }
 
 fn carries_token(uri: &Uri) -> bool {
@@ -103,7 +122,9 @@ fn log_failure(failure: &Failure) {
         source = cause.source();
     }
     let status = failure.status();
-    if status.is_server_error() {
+    if failure.is_transient() {
+        tracing::warn!(status = status.as_u16(), "request turned away: {text}");
+    } else if status.is_server_error() {
         tracing::error!(status = status.as_u16(), "request failed: {text}");
     } else {
         tracing::debug!(status = status.as_u16(), "request refused: {text}");

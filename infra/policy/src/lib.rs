@@ -115,6 +115,10 @@ pub enum Action {
     ReadAudit,
     /// Erases the details of an audit record.
     EraseAuditPayload,
+    /// Lists the connections of the caller's organisation.
+    ListConnections,
+    /// Closes a user's connection.
+    CloseConnection,
     /// Opens conversations as a user; whom with is checked by the act.
     OpenConversation,
     /// Lists a user's conversations.
@@ -211,7 +215,7 @@ pub enum Denial {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 46] = [
         Self::ReadPublic,
         Self::OpenAccount,
         Self::LogIn,
@@ -249,6 +253,8 @@ impl Action {
         Self::ReadTreeHead,
         Self::ReadAudit,
         Self::EraseAuditPayload,
+        Self::ListConnections,
+        Self::CloseConnection,
         Self::OpenConversation,
         Self::ListConversations,
         Self::ReadEntries,
@@ -299,6 +305,8 @@ impl Action {
             Self::ReadTreeHead => "read-tree-head",
             Self::ReadAudit => "read-audit",
             Self::EraseAuditPayload => "erase-audit-payload",
+            Self::ListConnections => "list-connections",
+            Self::CloseConnection => "close-connection",
             Self::OpenConversation => "open-conversation",
             Self::ListConversations => "list-conversations",
             Self::ReadEntries => "read-entries",
@@ -432,8 +440,12 @@ const fn administers(action: Action, resource: &Resource) -> bool {
                 | A::RevokeInvitation
                 | A::ReadAudit
                 | A::EraseAuditPayload
+                | A::ListConnections
         ),
-        Resource::User { .. } => matches!(action, A::ReadAccount | A::DisableAccount | A::EnableAccount),
+        Resource::User { .. } => matches!(
+            action,
+            A::ReadAccount | A::DisableAccount | A::EnableAccount | A::CloseConnection
+        ),
         Resource::Device { .. } => matches!(action, A::RefuseDevice | A::AllowDevice),
         Resource::Session { .. } | Resource::Conversation { .. } => false,
     }

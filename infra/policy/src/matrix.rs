@@ -41,6 +41,9 @@ const MATRIX: &str = "
     read-tree-head     server                u          f          +       +
     read-audit         server                u          f          f       +
     erase-audit-payload server               u          f          f       +
+    list-connections   server                u          f          f       +
+    close-connection   own-user              u          f          f       +
+    close-connection   colleague             u          f          f       +
     read-user          own-user              u          f          +       +
     read-user          colleague             u          f          +       +
     read-chain         own-user              u          +          +       +

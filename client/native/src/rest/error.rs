@@ -109,7 +109,7 @@ impl Refusal {
             }
             ProblemCode::Conflict => "use another name or id: this one holds something else",
             ProblemCode::TooMany => "remove something first: a limit is reached",
-            ProblemCode::TooLarge => "send less at once",
+            ProblemCode::TooLarge | ProblemCode::HeadTooLarge => "send less at once",
             ProblemCode::RateLimited | ProblemCode::Unavailable => "try again later",
             ProblemCode::PasswordWrong => "check the password",
             ProblemCode::DeviceRefused => "ask an administrator to allow this device again",

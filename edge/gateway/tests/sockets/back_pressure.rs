@@ -137,3 +137,48 @@ async fn a_write_that_waits_for_a_minute_closes_with_4413() {
     );
     assert_eq!(code, 4413);
 }
+
+#[tokio::test]
+async fn a_reader_that_stops_does_not_hold_up_the_end_of_the_server() {
+    let server = Server::start().await;
+    let (_, alice) = server.person(10).await;
+    let (_, bob) = server.person(11).await;
+    let group = server.open_group(&[&alice, &bob]).await;
+    let stuck = server.connect_narrow(&bob).await;
+    server.append(&alice, plain(group, 1, 200_000)).await;
+    stuck.readable().await;
+    let ended = server.tasks.shutdown(Duration::from_secs(30)).await;
+    assert!(ended.aborted.is_empty(), "{ended:?}");
+    drop(stuck);
+}
+
+#[tokio::test]
+async fn messages_beyond_the_rate_come_back_in_order_with_a_time_to_try_again() {
+    let rates = Rates {
+        messages: Rate::new(1, Duration::from_secs(1), 3),
+        ..Rates::default()
+    };
+    let server = Server::with(100, rates).await;
+    let (_, alice) = server.person(10).await;
+    let group = server.open_group(&[&alice]).await;
+    let mut client = server.connect(&alice).await;
+    client
+        .send_all((1..=6).map(|number| ClientFrame::Append(plain(group, number, 10))))
+        .await;
+    let mut answers = Vec::new();
+    while answers.len() < 6 {
+        match client.frame().await {
+            ServerFrame::Appended(taken) => answers.push((taken.msg_id, None)),
+            ServerFrame::Refused(refused) => {
+                assert_eq!(refused.reason, Refusal::RateLimited);
+                answers.push((refused.msg_id, Some(refused.retry_after_ms)));
+            }
+            _ => {}
+        }
+    }
+    let sent = (1..=6).map(|number| plain(group, number, 10).msg_id);
+    assert!(answers.iter().map(|(id, _)| *id).eq(sent), "answers come in order");
+    let waits: Vec<_> = answers.iter().map(|(_, wait)| wait.is_some_and(|ms| ms >= 900)).collect();
+    assert_eq!(waits, [false, false, false, true, true, true], "{answers:?}");
+    assert_eq!(server.head(group).await, 3);
+}

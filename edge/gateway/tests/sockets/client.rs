@@ -189,6 +189,11 @@ impl Client {
         self.closed().await.1
     }
 
+    /// Reads, and so answers pings, until the connection ends.
+    pub(crate) async fn read_on(&mut self) {
+        while self.stream.next().await.is_some() {}
+    }
+
     /// Waits for bytes without taking any.
     pub(crate) async fn readable(&self) {
         self.stream.get_ref().readable().await.unwrap();
@@ -226,15 +231,19 @@ pub(crate) const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\
 
 /// Asks by hand, and reads as much as there is of the answer.
 pub(crate) async fn ask(address: SocketAddr, target: &str, headers: &str) -> Answer {
+    ask_by("GET", address, target, headers).await
+}
+
+pub(crate) async fn ask_by(method: &str, address: SocketAddr, target: &str, headers: &str) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {target} HTTP/1.1\r\nHost: test\r\n{headers}\r\n");
+    let request = format!("{method} {target} HTTP/1.1\r\nHost: test\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let reading = async {
         let (mut bytes, mut buffer) = (Vec::new(), [0; 4_096]);
         loop {
             let read = stream.read(&mut buffer).await.unwrap();
             bytes.extend_from_slice(&buffer[..read]);
-            if let Some(answer) = Answer::read(&bytes) {
+            if let Some(answer) = Answer::read(&bytes, method) {
                 return answer;
             }
             assert!(read > 0, "cut off: {}", String::from_utf8_lossy(&bytes));
@@ -244,7 +253,7 @@ pub(crate) async fn ask(address: SocketAddr, target: &str, headers: &str) -> Ans
 }
 
 impl Answer {
-    fn read(bytes: &[u8]) -> Option<Self> {
+    fn read(bytes: &[u8], method: &str) -> Option<Self> {
         let text = String::from_utf8_lossy(bytes);
         let (head, body) = text.split_once("\r\n\r\n")?;
         let mut answer = Self {
@@ -252,6 +261,9 @@ impl Answer {
             head: head.to_owned(),
             body: String::new(),
         };
+        if method == "HEAD" {
+            return Some(answer);
+        }
         let length = answer
             .header("content-length")
             .map_or(0, |length| length.parse().unwrap());

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use unhidra_gateway::upgrade::Rates;
+use unhidra_runtime::Rate;
+
 use crate::{
-    client::{Answer, Client, HANDSHAKE, ask},
+    client::{Answer, Client, HANDSHAKE, ask, ask_by},
     person::Phone,
     server::Server,
 };
@@ -150,7 +154,7 @@ async fn every_credential_that_is_no_good_gets_the_same_answer() {
 }
 
 #[tokio::test]
-async fn a_fifth_connection_of_a_device_is_refused_and_the_four_stay() {
+async fn a_fifth_connection_of_a_device_is_refused_while_the_four_answer() {
     let server = Server::start().await;
     let (mut alice, phone) = server.person(10).await;
     let tablet = server.phone(&mut alice, 2).await;
@@ -159,7 +163,11 @@ async fn a_fifth_connection_of_a_device_is_refused_and_the_four_stay() {
     for _ in 0..4 {
         four.push(server.connect(&phone).await);
     }
-    let fifth = connect(&server, &phone).await;
+    // Whoever reads answers pings.
+    let fifth = tokio::select! {
+        fifth = connect(&server, &phone) => fifth,
+        never = join_all(four.iter_mut().map(Client::read_on)) => panic!("{}", never.len()),
+    };
     assert_eq!(
         (fifth.status, &fifth.problem()["code"]),
         (429, &"too-many".into())
@@ -175,6 +183,77 @@ async fn a_fifth_connection_of_a_device_is_refused_and_the_four_stay() {
     drop(four.pop());
     server.until(|registry| registry.connections() <= 4).await;
     server.connect(&phone).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_gives_no_sign_of_life_makes_room_for_one_of_the_same_session() {
+    let server = Server::start().await;
+    let (_, phone) = server.person(10).await;
+    let mut four = Vec::new();
+    for _ in 0..4 {
+        four.push(server.connect(&phone).await);
+    }
+    let mut silent = four.remove(2);
+    let fifth = tokio::select! {
+        fifth = server.connect(&phone) => fifth,
+        never = join_all(four.iter_mut().map(Client::read_on)) => panic!("{}", never.len()),
+    };
+    assert_eq!(silent.close_code().await, 4409);
+    drop(fifth);
+    let group = server.open_group(&[&phone]).await;
+    assert_eq!(four[0].append(crate::server::plain(group, 1, 10)).await.seq, 1);
+}
+
+#[tokio::test]
+async fn only_a_get_connects_and_anything_else_is_a_problem() {
+    let server = Server::start().await;
+    let (_, phone) = server.person(10).await;
+    for method in ["HEAD", "POST", "DELETE"] {
+        let answer = ask_by(method, server.address, "/v1/ws", &with_token(&phone.token)).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET")), "{method}");
+        if method != "HEAD" {
+            assert_eq!(answer.problem()["code"], "method-not-allowed");
+        }
+    }
+    assert_eq!(server.registry.connections(), 0);
+}
+
+#[tokio::test]
+async fn connections_of_a_user_come_no_faster_than_the_limit() {
+    let rates = Rates {
+        connections_per_user: Rate::new(1, Duration::from_secs(30), 2),
+        ..Rates::default()
+    };
+    let server = Server::with(100, rates).await;
+    let (_, alice) = server.person(10).await;
+    let (_, bob) = server.person(11).await;
+    let held = [server.connect(&alice).await, server.connect(&alice).await];
+    let third = connect(&server, &alice).await;
+    assert_eq!(
+        (third.status, &third.problem()["code"]),
+        (429, &"rate-limited".into())
+    );
+    let wait: u64 = third.header("retry-after").unwrap().parse().unwrap();
+    assert!((25..=30).contains(&wait), "{wait}");
+    server.connect(&bob).await;
+    drop(held);
+}
+
+#[tokio::test]
+async fn handshakes_of_a_network_come_no_faster_than_the_limit_whatever_they_show() {
+    let rates = Rates {
+        connections_per_network: Rate::new(1, Duration::from_secs(60), 3),
+        ..Rates::default()
+    };
+    let server = Server::with(100, rates).await;
+    let (_, alice) = server.person(10).await;
+    for _ in 0..3 {
+        let forged = ask(server.address, "/v1/ws", &with_token("forged")).await;
+        assert_eq!(forged.status, 401);
+    }
+    let refused = connect(&server, &alice).await;
+    assert_eq!(refused.problem()["code"], "rate-limited");
+    assert!(refused.header("retry-after").is_some());
 }
 
 #[tokio::test]

@@ -189,7 +189,10 @@ impl Server {
     }
 
     async fn begin_session(&self, person: &Person, phone: &DeviceSeed) -> Phone {
-        let token = format!("an enrolment token, checked by the edge: {:?}", self.clock.context().random::<8>());
+        let token = format!(
+            "an enrolment token, checked by the edge: {:?}",
+            self.clock.context().random::<8>()
+        );
         let challenge = sha256(&[token.as_bytes()]);
         let body = BeginSession {
             signature: Base64Array(auth::sign_challenge(&phone.dsk, ORIGIN, &challenge)),

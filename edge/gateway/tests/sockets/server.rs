@@ -7,12 +7,19 @@ use tokio::{
     time::{Instant, timeout},
 };
 use unhidra_bus::Bus;
-use unhidra_gateway::{registry::Registry, upgrade::Gateway};
-use unhidra_http::{App, listener::Front};
+use unhidra_gateway::{
+    registry::Registry,
+    upgrade::{Gateway, Limits, Rates},
+};
+use unhidra_http::{
+    App,
+    listener::Front,
+    rates::{RequestLimits, RequestRates},
+};
 use unhidra_identity::{Exposure, Foundation, Identity, IdentityConfig, config::PasswordHashing};
 use unhidra_keys::{Keys, KeysConfig};
 use unhidra_messaging::{Messaging, relay::relay};
-use unhidra_runtime::{ByteSize, Clock, Stage, Tasks, Weight, context::ManualClock};
+use unhidra_runtime::{ByteSize, Clock, Rate, Stage, Tasks, Weight, context::ManualClock};
 use unhidra_store::{Store, StoreError, entry::Place};
 use unhidra_types::{ConversationId, MsgId, Timestamp};
 use unhidra_wire::{
@@ -61,6 +68,16 @@ impl Server {
     }
 
     pub(crate) async fn with_room_for(max_connections: usize) -> Self {
+        // A crowd of tests comes from one network, and fills inboxes faster than people do.
+        let off = Rates {
+            connections_per_network: Rate::OFF,
+            connections_per_user: Rate::OFF,
+            messages: Rate::OFF,
+        };
+        Self::with(max_connections, off).await
+    }
+
+    pub(crate) async fn with(max_connections: usize, rates: Rates) -> Self {
         let (clock, hand) = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
         let folder = tempfile::tempdir().unwrap();
         let context = clock.context();
@@ -95,12 +112,15 @@ impl Server {
             registry: registry.clone(),
             clock: clock.clone(),
             tasks: tasks.clone(),
+            limits: Limits::new(&rates),
         };
         let app = App {
             identity: identity.clone(),
             messaging: messaging.clone(),
             store: store.clone(),
             clock: clock.clone(),
+            presence: registry.presence(),
+            limits: RequestLimits::new(&RequestRates::default()),
         };
         let front = Front::new(unhidra_http::router(app).merge(unhidra_gateway::upgrade::routes(gateway)));
         let socket = TcpSocket::new_v4().unwrap();

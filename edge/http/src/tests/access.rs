@@ -21,6 +21,7 @@ fn fill(path: &str, person: &super::device::Person) -> String {
         .replace("{username}", &person.name)
         .replace("{invitation}", "inv_00000000000000000000000000000001")
         .replace("{number}", "1")
+        .replace("{connection}", "con_00000000000000000000000000000001")
         .replace("{conversation}", "cnv_00000000000000000000000000000001")
 }
 
@@ -98,7 +99,8 @@ async fn an_enrolment_token_opens_only_what_the_policy_says() {
             .any(|resource| decide(&principal, endpoint.action, resource) == Decision::Allow);
         let refused =
             matches!(answer.status, StatusCode::FORBIDDEN) && answer.problem() == ProblemCode::Forbidden;
-        let unknown = endpoint.target == Target::Conversation && answer.status == StatusCode::NOT_FOUND;
+        let unknown = matches!(endpoint.target, Target::Conversation | Target::Connection)
+            && answer.status == StatusCode::NOT_FOUND;
         assert_eq!(
             !allowed,
             refused || unknown,

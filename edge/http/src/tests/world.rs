@@ -9,6 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
+use unhidra_bus::Presence;
 use unhidra_identity::{Exposure, Foundation, Identity, IdentityConfig, Setup, config::PasswordHashing};
 use unhidra_keys::{Keys, KeysConfig};
 use unhidra_messaging::Messaging;
@@ -18,7 +19,11 @@ use unhidra_types::{Role, Timestamp};
 use unhidra_wire::rest::{Enrolment, Invitation, ProblemCode};
 
 use super::device::Person;
-use crate::{App, router};
+use crate::{
+    App,
+    rates::{RequestLimits, RequestRates},
+    router,
+};
 
 pub(super) const ORIGIN: &str = "http://127.0.0.1:9000";
 pub(super) const PASSWORD: &str = "correct horse battery";
@@ -74,6 +79,8 @@ impl World {
             messaging,
             store: store.clone(),
             clock: clock.clone(),
+            presence: Presence::default(),
+            limits: RequestLimits::new(&RequestRates::default()),
         };
         Self {
             folder,

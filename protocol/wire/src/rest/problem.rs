@@ -90,6 +90,8 @@ pub enum ProblemCode {
     TooLarge,
     /// The request body is no `application/json`.
     UnsupportedMediaType,
+    /// The head of the request is too large.
+    HeadTooLarge,
     /// Too many requests; see `Retry-After`.
     RateLimited,
     /// It was done too lately; see `Retry-After`, which may be a day.

@@ -1,0 +1,77 @@
+//! Connections, for administrators.
+
+use axum::{Json, extract::State};
+use http::StatusCode;
+use serde::Deserialize;
+use unhidra_bus::{Presence, presence::Connected};
+use unhidra_identity::Identity;
+use unhidra_types::ConnectionId;
+use unhidra_wire::rest::{Connection, Connections};
+use utoipa::ToSchema;
+
+use super::Answer;
+use crate::{
+    extract::{By, Path, Query},
+    failure::Failure,
+};
+
+/// Connections on one page at most.
+const MAX_PAGE: usize = 256;
+
+/// Which page.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Page {
+    /// The last connection of the page before.
+    after: Option<ConnectionId>,
+    /// Connections on the page, 1 to 256.
+    limit: Option<u32>,
+}
+
+pub(crate) async fn list(
+    State(presence): State<Presence>,
+    By(caller): By,
+    Query(page): Query<Page>,
+) -> Answer<Connections> {
+    let org = caller.principal.org().ok_or_else(Failure::not_found)?;
+    let limit = page.limit.and_then(|limit| usize::try_from(limit).ok());
+    let limit = limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
+    let mut found = presence.page(org, page.after, limit + 1);
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|last| last.id);
+    let connections = found.iter().map(|one| described(one)).collect();
+    Ok(Json(Connections { connections, next }))
+}
+
+pub(crate) async fn close(
+    State(identity): State<Identity>,
+    State(presence): State<Presence>,
+    By(caller): By,
+    Path(connection): Path<ConnectionId>,
+) -> Result<StatusCode, Failure> {
+    let found = presence.find(connection).ok_or_else(Failure::not_found)?;
+    identity
+        .close_connection(&caller, connection, found.session)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn described(one: &Connected) -> Connection {
+    let counts = one.activity.counts();
+    Connection {
+        connection_id: one.id,
+        user_id: one.user,
+        device_id: one.device,
+        session_id: one.session,
+        address: one.address.map(|address| address.to_string()),
+        agent: one.agent.clone(),
+        since: one.since,
+        last_active_at: one.last_active_at(),
+        frames_in: counts.frames_in,
+        frames_out: counts.frames_out,
+        bytes_in: counts.bytes_in,
+        bytes_out: counts.bytes_out,
+        lagged: counts.lagged,
+    }
+}
