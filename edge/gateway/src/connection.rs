@@ -288,8 +288,13 @@ impl Session {
             Verdict::Take => {}
             Verdict::Close => return Err(Some(Close::TooFast)),
             // In its turn: answers come in the order of the appends.
-            Verdict::Refuse { retry_after } => {
-                self.order.put_off(&append);
+            Verdict::Refuse {
+                retry_after,
+                is_first,
+            } => {
+                if is_first {
+                    self.connection.messaging.put_off(&append, &self.order);
+                }
                 let refused = answer(Outcome::TooFast(retry_after));
                 self.appends.push(bytes, std::future::ready(refused));
                 return Ok(());

@@ -47,7 +47,7 @@ pub struct Connected {
 #[derive(Debug)]
 pub struct Activity {
     began: Instant,
-    /// Milliseconds after `began` at which the peer was last heard.
+    /// Microseconds after `began` at which the peer was last heard.
     heard: AtomicU64,
     frames_in: AtomicU64,
     frames_out: AtomicU64,
@@ -107,7 +107,7 @@ impl Connected {
     #[must_use]
     pub fn last_active_at(&self) -> Timestamp {
         let after = self.activity.heard.load(Ordering::Relaxed);
-        self.since.saturating_add(Duration::from_millis(after))
+        self.since.saturating_add(Duration::from_micros(after))
     }
 }
 
@@ -128,13 +128,13 @@ impl Default for Activity {
 impl Activity {
     /// The peer has given a sign of life.
     pub fn heard(&self) {
-        self.heard.store(millis(self.began.elapsed()), Ordering::Relaxed);
+        self.heard.store(micros(self.began.elapsed()), Ordering::Relaxed);
     }
 
     /// How long the peer has been silent.
     #[must_use]
     pub fn silence(&self) -> Duration {
-        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        let heard = Duration::from_micros(self.heard.load(Ordering::Relaxed));
         self.began.elapsed().saturating_sub(heard)
     }
 
@@ -169,8 +169,8 @@ impl Activity {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn wide(bytes: usize) -> u64 {

@@ -11,7 +11,8 @@ use utoipa::{
 };
 
 use crate::{
-    ConnectionId, ConversationId, DeviceId, InvitationId, MsgId, OrgId, SessionId, Timestamp, UserId, Username,
+    ConnectionId, ConversationId, DeviceId, InvitationId, MsgId, OrgId, SessionId, Timestamp, UserId,
+    Username,
 };
 
 /// A text that fits `pattern`.

@@ -5,11 +5,13 @@
 //! everything on the connection is refused in the same way until the first that was refused comes again, or is found
 //! stored. A client sends again from there, as it does for every such refusal.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use unhidra_store::{Snapshot, StoreError};
 use unhidra_types::{ConversationId, DeviceId, MsgId};
 use unhidra_wire::frame::Append;
+
+use crate::Messaging;
 
 /// The order of what one connection sends.
 #[derive(Debug, Default)]
@@ -27,11 +29,6 @@ pub(crate) struct Key {
 }
 
 impl SendOrder {
-    /// The envelope was refused for a while, before any act. Nothing behind it is taken before it.
-    pub fn put_off(&self, append: &Append) {
-        self.wait_for(Key::of(append));
-    }
-
     pub(crate) fn wait_for(&self, key: Key) {
         self.lock().get_or_insert(key);
     }
@@ -56,6 +53,18 @@ impl SendOrder {
 
     fn lock(&self) -> MutexGuard<'_, Option<Key>> {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Messaging {
+    /// The envelope was refused for a while. Nothing that is queued behind this call is taken before it; what was queued
+    /// before stays where it is.
+    pub fn put_off(&self, append: &Append, order: &Arc<SendOrder>) {
+        let (key, order) = (Key::of(append), Arc::clone(order));
+        drop(self.store.write(move |_| {
+            order.wait_for(key);
+            Ok::<_, StoreError>(())
+        }));
     }
 }
 

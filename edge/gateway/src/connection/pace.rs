@@ -19,6 +19,8 @@ pub(super) enum Verdict {
     Refuse {
         /// The pause asked for.
         retry_after: Duration,
+        /// Whether the one before was taken.
+        is_first: bool,
     },
     /// It has not heard: close.
     Close,
@@ -53,8 +55,10 @@ impl Pace {
             Err(_exceeded) if self.refusals >= MAX_REFUSALS => Verdict::Close,
             Err(exceeded) => {
                 self.refusals += 1;
-                let retry_after = exceeded.retry_after.max(LEAST_PAUSE);
-                Verdict::Refuse { retry_after }
+                Verdict::Refuse {
+                    retry_after: exceeded.retry_after.max(LEAST_PAUSE),
+                    is_first: self.refusals == 1,
+                }
             }
         }
     }
@@ -84,6 +88,7 @@ mod tests {
         assert!((0..3).all(|_| pace.append() == Verdict::Take));
         let refused = Verdict::Refuse {
             retry_after: LEAST_PAUSE,
+            is_first: true,
         };
         assert_eq!(pace.append(), refused);
         advance(LEAST_PAUSE).await;

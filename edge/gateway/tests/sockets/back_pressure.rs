@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tokio::time::{advance, pause, resume};
-use unhidra_wire::frame::{ClientFrame, ServerFrame};
+use unhidra_gateway::upgrade::Rates;
+use unhidra_runtime::Rate;
+use unhidra_wire::frame::{ClientFrame, Refusal, ServerFrame};
 
 use crate::{
     client::range,
@@ -177,8 +179,14 @@ async fn messages_beyond_the_rate_come_back_in_order_with_a_time_to_try_again() 
         }
     }
     let sent = (1..=6).map(|number| plain(group, number, 10).msg_id);
-    assert!(answers.iter().map(|(id, _)| *id).eq(sent), "answers come in order");
-    let waits: Vec<_> = answers.iter().map(|(_, wait)| wait.is_some_and(|ms| ms >= 900)).collect();
+    assert!(
+        answers.iter().map(|(id, _)| *id).eq(sent),
+        "answers come in order"
+    );
+    let waits: Vec<_> = answers
+        .iter()
+        .map(|(_, wait)| wait.is_some_and(|ms| ms >= 900))
+        .collect();
     assert_eq!(waits, [false, false, false, true, true, true], "{answers:?}");
     assert_eq!(server.head(group).await, 3);
 }

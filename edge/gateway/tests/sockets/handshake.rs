@@ -210,7 +210,11 @@ async fn only_a_get_connects_and_anything_else_is_a_problem() {
     let (_, phone) = server.person(10).await;
     for method in ["HEAD", "POST", "DELETE"] {
         let answer = ask_by(method, server.address, "/v1/ws", &with_token(&phone.token)).await;
-        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET")), "{method}");
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (405, Some("GET")),
+            "{method}"
+        );
         if method != "HEAD" {
             assert_eq!(answer.problem()["code"], "method-not-allowed");
         }

@@ -325,7 +325,7 @@ async fn what_follows_an_envelope_that_was_put_off_waits_until_that_comes_again(
     let group = server.open_group(alice, &[bob.user]).await;
     let order = Arc::new(SendOrder::default());
     let send = |number| server.messaging.append(alice, plain(group, number), &order, NOW);
-    order.put_off(&plain(group, 1));
+    server.messaging.put_off(&plain(group, 1), &order);
     for number in [2, 3, 2] {
         assert!(matches!(send(number).await, Err(AppendError::OutOfTurn)));
     }
@@ -340,7 +340,7 @@ async fn another_connection_that_brings_what_was_put_off_ends_the_waiting() {
     let (alice, bob, _) = server.two().await;
     let group = server.open_group(alice, &[bob.user]).await;
     let order = Arc::new(SendOrder::default());
-    order.put_off(&plain(group, 1));
+    server.messaging.put_off(&plain(group, 1), &order);
     assert_eq!(server.append(alice, plain(group, 1)).await.unwrap().seq, 1);
     let next = server.messaging.append(alice, plain(group, 2), &order, NOW);
     assert_eq!(next.await.unwrap().seq, 2);
