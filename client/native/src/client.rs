@@ -7,6 +7,7 @@
 mod administration;
 mod asked;
 mod audit;
+mod connections;
 mod contacts;
 mod drive;
 mod enrol;

@@ -9,7 +9,10 @@ mod duplex;
 use std::{future::poll_fn, task::Poll, time::Duration};
 
 use futures_util::FutureExt as _;
-use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
+use http::{
+    HeaderValue,
+    header::{SEC_WEBSOCKET_PROTOCOL, USER_AGENT},
+};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_websockets::{ClientBuilder, Error as SocketError, Limits, MaybeTlsStream, Message};
 use unhidra_types::limits::MAX_FRAME_BYTES;
@@ -24,6 +27,9 @@ use crate::server_url::ServerUrl;
 
 /// How every version's subprotocol begins.
 const SUBPROTOCOL_FAMILY: &[u8] = b"unhidra.";
+
+/// What the client says it is.
+const AGENT: &str = concat!("unhidra/", env!("CARGO_PKG_VERSION"));
 
 /// When silence means that the connection is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +121,7 @@ impl Connection {
             .map_err(|_not_a_uri| ConnectError::NotOurServer)?
             .limits(Limits::default().max_payload_len(Some(MAX_FRAME_BYTES + FRAME_OVERHEAD)))
             .add_header(SEC_WEBSOCKET_PROTOCOL, protocols)
+            .and_then(|builder| builder.add_header(USER_AGENT, HeaderValue::from_static(AGENT)))
             .map_err(ConnectError::Unreachable)?;
         let (socket, response) = timeout(heartbeat.handshake, builder.connect())
             .await

@@ -4,6 +4,7 @@
 
 mod admin;
 mod audit;
+mod connections;
 mod error;
 
 use std::time::Duration;
@@ -16,7 +17,7 @@ use unhidra_wire::audit::{AuditKey, ConsistencyProof, InclusionProof, TreeHead, 
 use unhidra_wire::rest::{
     AppendEntry, AppendedEntry, BeginSession, Bundles, ChainHead, ChainRecords, Conversation, Conversations,
     Devices, Enrolment, Entries, ExtendChain, Hidden, Invitation, Invite, LinkMessage, LinkMessages, LogIn,
-    Me, OpenAccount, OpenConversation, Problem, Recovery, Refresh, ReplaceIdentity, ReplaceRecovery, Stock,
+    Me, OpenAccount, OpenConversation, Problem, ProblemCode, Recovery, Refresh, ReplaceIdentity, ReplaceRecovery, Stock,
     TakeBundles, Tokens, UploadPrekeys, User,
 };
 
@@ -27,6 +28,10 @@ use crate::server_url::ServerUrl;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request may take in all.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often, and how long at most, a request that comes too soon is put off.
+const MAX_WAITS: u32 = 4;
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// Bytes of the largest answer that is read: a page of 256 groups of 1,000 members has 10 MB.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
@@ -292,7 +297,27 @@ async fn body(mut response: reqwest::Response) -> Result<Vec<u8>, RestError> {
     Ok(body)
 }
 
-async fn accepted(request: RequestBuilder) -> Result<reqwest::Response, RestError> {
+/// The answer of a request that the server does. One that comes too soon waits for as long as the server says, if that
+/// is not long.
+async fn accepted(mut request: RequestBuilder) -> Result<reqwest::Response, RestError> {
+    for _ in 0..MAX_WAITS {
+        let again = request.try_clone();
+        let refusal = match asked(request).await {
+            Err(RestError::Refused(refusal)) if refusal.code == ProblemCode::RateLimited => refusal,
+            answer => return answer,
+        };
+        match (again, refusal.retry_after) {
+            (Some(again), Some(wait)) if wait <= LONGEST_WAIT => {
+                tokio::time::sleep(wait).await;
+                request = again;
+            }
+            _ => return Err(RestError::Refused(refusal)),
+        }
+    }
+    asked(request).await
+}
+
+async fn asked(request: RequestBuilder) -> Result<reqwest::Response, RestError> {
     let response = request.send().await?;
     let status = response.status();
     if status.is_success() {

@@ -369,6 +369,21 @@ impl Client {
         self.sync_and_tell(deadline, |_new| {}).await
     }
 
+    /// [`Client::connect`], which waits while the server asks for a pause.
+    async fn connect_before(&mut self, deadline: Instant) -> Result<(), ClientError> {
+        loop {
+            let error = match self.connect().await {
+                Err(error @ ClientError::Connect(ConnectError::Refused(429))) => error,
+                connected => return connected,
+            };
+            let again_at = Instant::now() + self.backoff.next(edge::rng().next_u32());
+            if again_at > deadline {
+                return Err(error);
+            }
+            sleep_until(again_at).await;
+        }
+    }
+
     /// [`Client::sync_until_caught_up`], which tells `tell` how many messages are new so far.
     ///
     /// # Errors
@@ -379,7 +394,7 @@ impl Client {
         mut tell: impl FnMut(u64),
     ) -> Result<(), ClientError> {
         let begin = self.device.journal_end()?;
-        self.connect().await?;
+        self.connect_before(deadline).await?;
         loop {
             tell(self.device.journal_end()?.saturating_sub(begin));
             for event in self.step(deadline).await? {
