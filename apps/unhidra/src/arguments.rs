@@ -11,7 +11,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use unhidra_runtime::unit::parse_duration;
-use unhidra_types::{DeviceId, Username};
+use unhidra_types::{ConnectionId, DeviceId, Username};
 
 pub(crate) use self::trust::{Contacts, Identity, Reset, Rotate};
 pub(crate) use self::{
@@ -314,6 +314,20 @@ pub(crate) enum Admin {
     /// List and withdraw invitations
     #[command(subcommand)]
     Invitations(Invitations),
+    /// See who is connected, and close connections
+    #[command(subcommand)]
+    Connections(Connections),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Connections {
+    /// List connections, the oldest first
+    List,
+    /// Close a connection; its session stays
+    Close {
+        /// From `admin connections list`
+        connection: ConnectionId,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

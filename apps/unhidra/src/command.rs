@@ -5,6 +5,7 @@ pub(crate) mod admin;
 pub(crate) mod audit;
 pub(crate) mod chat;
 pub(crate) mod config;
+pub(crate) mod connections;
 pub(crate) mod contacts;
 pub(crate) mod demo;
 pub(crate) mod devices;

@@ -18,7 +18,7 @@ use rustix::fs::Mode;
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::{
-    arguments::{AccountCommand, Admin, Arguments, Command, Config, Devices},
+    arguments::{AccountCommand, Admin, Arguments, Command, Config, Connections, Devices},
     command::opening::Opening,
     exit::{Exit, OrExit as _, Outcome},
     output::{Output, printable},
@@ -95,6 +95,12 @@ async fn dispatch(Arguments { global, command }: Arguments, output: Output) -> O
             command::account::delete(&opening()?, options, output).await
         }
         Command::Audit(options) => command::audit::audit(opening, options, output).await,
+        Command::Admin(Admin::Connections(Connections::List)) => {
+            command::connections::list(&opening()?, output).await
+        }
+        Command::Admin(Admin::Connections(Connections::Close { connection })) => {
+            command::connections::close(&opening()?, connection, output).await
+        }
         Command::Doctor(options) => command::doctor::doctor(&options, output),
         Command::Config(Config::Example) => command::config::example(),
         Command::Openapi => command::openapi::openapi(),
