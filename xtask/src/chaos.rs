@@ -110,7 +110,7 @@ pub(crate) fn run(root: &Path, chaos: &Chaos) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
+pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     let status = Command::new("cargo")
         .args(arguments)
         .current_dir(root)

@@ -1,6 +1,7 @@
 //! The project's own tools: `cargo xtask <command>`.
 
 mod chaos;
+mod hostile;
 mod keyring;
 mod layers;
 mod suite;
@@ -27,6 +28,8 @@ enum Command {
     Chaos(chaos::Chaos),
     /// Run the tests that need a keyring, with one of their own
     Keyring,
+    /// Attack a server in every way that costs nothing, while others talk on it
+    Hostile(hostile::Hostile),
     /// Everything that a release would need: format, lints, layers, documentation, tests
     Ci,
 }
@@ -48,6 +51,7 @@ fn run() -> anyhow::Result<()> {
         Command::Test => suite::test(&root),
         Command::Chaos(chaos) => chaos::run(&root, &chaos),
         Command::Keyring => keyring::run(&root),
+        Command::Hostile(hostile) => hostile::run(&root, &hostile),
         Command::Ci => suite::ci(&root),
     }
 }

@@ -8,6 +8,7 @@
 //! - [`world`]: a server with people                          - [`person`]: an account and its devices
 //! - [`http`], [`socket`], [`group`]: REST and WebSocket      - [`memory`]: another process's memory
 //! - [`text`]: real text of this machine                      - [`seed`]: randomness that can be replayed
+//! - [`hostile`]: clients that mean harm
 //! - [`search`]: needles in every spelling                    - [`chaos`]: kills at random moments
 //! - [`terminal`]: a screen and keys
 //! - [`secrets`], [`blind`]: what must stay secret, and is it - [`proxy`]: a way on which things change
@@ -15,6 +16,7 @@
 pub mod blind;
 pub mod chaos;
 pub mod group;
+pub mod hostile;
 pub mod http;
 pub mod memory;
 pub mod person;

@@ -5,6 +5,7 @@ mod audit;
 mod chat;
 mod conversation;
 mod first_minute;
+mod hostile;
 mod identity_change;
 mod keys;
 mod progress;
