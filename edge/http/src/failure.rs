@@ -477,6 +477,16 @@ mod tests {
     }
 
     #[test]
+    fn what_passes_by_itself_needs_nobody_to_look() {
+        for passing in [StoreError::Overloaded, StoreError::Closed] {
+            assert!(Failure::from(passing).is_transient());
+        }
+        assert!(Failure::unavailable().is_transient());
+        assert!(!Failure::from(StoreError::DiskFull).is_transient());
+        assert!(!Failure::from(StoreError::CommitFailed).is_transient());
+    }
+
+    #[test]
     fn a_database_error_shows_nothing_of_itself() {
         let failure = Failure::from(StoreError::Corrupt("secret_column"));
         assert_eq!(

@@ -3,6 +3,7 @@
 mod archive;
 mod audit;
 mod chat;
+mod connections;
 mod conversation;
 mod first_minute;
 mod hostile;

@@ -10,7 +10,7 @@ use unhidra_wire::rest::{Enrolment, Me, ProblemCode, Tokens};
 
 use super::{
     device::Handset,
-    world::{DAY, ORIGIN, PASSWORD, World},
+    world::{Answer, DAY, ORIGIN, PASSWORD, World},
 };
 
 #[tokio::test]
@@ -277,4 +277,62 @@ async fn upkeep_ends_the_sessions_whose_time_is_over_and_tells_their_connections
     assert!(matches!(world.events()[..], [Event::SessionEnded(ended)] if ended != kept.session_id));
     world.identity.upkeep(&world.clock.context()).await.unwrap();
     assert!(world.events().is_empty());
+}
+
+#[tokio::test]
+async fn an_enrolment_token_begins_one_session() {
+    let (world, _, alice) = World::with_two().await;
+    let device = &alice.devices[0];
+    let _: Tokens = device.begin_session(&world, &alice.enrol).await.created();
+    let again = device.begin_session(&world, &alice.enrol).await;
+    assert_eq!(again.problem(), ProblemCode::Unauthenticated);
+    // A restart does not forget it.
+    let world = world.restart().await;
+    let again = alice.devices[0].begin_session(&world, &alice.enrol).await;
+    assert_eq!(again.problem(), ProblemCode::Unauthenticated);
+    assert_eq!(world.audited(Act::SessionRefused).await, 2);
+}
+
+#[tokio::test]
+async fn answers_say_how_much_is_left_and_too_much_is_told_when_to_come_back() {
+    let (world, _, alice) = World::with_two().await;
+    let first = world.get("/v1/me", alice.access()).await;
+    let left = |answer: &Answer| {
+        let value = answer.headers["ratelimit-remaining"].to_str().unwrap();
+        value.parse::<u32>().unwrap()
+    };
+    assert_eq!(first.headers["ratelimit-limit"], "400");
+    let second = world.get("/v1/me", alice.access()).await;
+    assert!(
+        left(&second) < 400 && left(&second) <= left(&first) + 1,
+        "{}",
+        left(&second)
+    );
+    let mut last = second;
+    for _ in 0..2_000 {
+        last = world.get("/v1/me", alice.access()).await;
+        if !last.status.is_success() {
+            break;
+        }
+    }
+    assert_eq!(last.problem(), ProblemCode::RateLimited);
+    assert_eq!(
+        (left(&last), &last.headers["retry-after"]),
+        (0, &"1".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn a_head_beyond_its_bound_is_refused() {
+    let (world, _, alice) = World::with_two().await;
+    let ask = |bytes: usize| {
+        let request = http::Request::get("/v1/me")
+            .header("authorization", format!("Bearer {}", alice.access()))
+            .header("x-padding", "x".repeat(bytes));
+        world.send(request.body(axum::body::Body::empty()).unwrap())
+    };
+    assert!(ask(30 * 1024).await.status.is_success());
+    let refused = ask(33 * 1024).await;
+    assert_eq!(refused.problem(), ProblemCode::HeadTooLarge);
+    assert_eq!(refused.status, 431);
 }

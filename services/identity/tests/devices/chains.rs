@@ -279,16 +279,26 @@ async fn a_new_device_proves_its_keys_and_a_renewed_one_need_not() {
     server.identity.extend_chain(&caller, renewal).await.unwrap();
     let renewed = server.device(first.id).await.unwrap();
     assert_eq!(renewed.certified.certificate_hash, alice.certificate_hash(&first));
+    assert_eq!(server.count(Act::CertificateRenewed).await, 1);
     assert_eq!(server.count(Act::DeviceCertified).await, 1);
 }
 
 #[tokio::test]
-async fn a_device_name_has_1_to_64_characters_and_no_control_character() {
+async fn a_device_name_has_1_to_64_characters_and_none_that_controls_hides_or_reorders() {
     let server = Server::new().await;
     let (mut alice, _) = server.user_with_device(10).await;
     let phone = Phone::new(10, 2);
     let mut upload = alice.upload(|alice| alice.certificate(&phone), &[&phone]);
-    let names = ["", &"x".repeat(65), "line\nbreak", "\u{7f}", "\u{85}"].map(str::to_owned);
+    let names = [
+        "",
+        &"x".repeat(65),
+        "line\nbreak",
+        "\u{7f}",
+        "\u{85}",
+        "\u{202e}enohp",
+        "a\u{200b}b",
+    ]
+    .map(str::to_owned);
     for name in names {
         upload.proofs[0].name = name;
         assert!(matches!(

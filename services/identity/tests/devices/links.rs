@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use unhidra_audit::Act;
 use unhidra_identity::{
     Caller,
     link::{Direction, LIFETIME, LinkError, MAX_MESSAGE_BYTES},
@@ -63,6 +64,11 @@ async fn messages_arrive_in_order_and_each_side_reads_its_own() {
     assert_eq!(
         read(&server, &certifier, Direction::ToCertifier, 0).await,
         [b"request".as_slice()]
+    );
+    assert_eq!(
+        server.count(Act::LinkOpened).await,
+        1,
+        "and none for what is said"
     );
 }
 

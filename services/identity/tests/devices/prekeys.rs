@@ -257,6 +257,7 @@ async fn an_equal_generation_adds_a_higher_one_replaces_and_a_lower_one_is_refus
         assert!(matches!(refused, PrekeyError::Refused), "{refused:?}");
     }
     assert_eq!(directory.server.count(Act::PrekeysReplaced).await, 2);
+    assert_eq!(directory.server.count(Act::PrekeysAdded).await, 3);
 }
 
 #[tokio::test]
@@ -336,6 +337,7 @@ async fn two_takers_never_get_one_one_time_key() {
         .flatten()
         .collect();
     assert_eq!(bundles.len(), 40, "a bundle is there when one-time keys are not");
+    assert_eq!(directory.server.count(Act::BundlesTaken).await, 40);
 
     let curve: Vec<_> = bundles.iter().filter_map(|bundle| bundle.one_time).collect();
     let distinct: BTreeSet<_> = curve.iter().map(|key| key.id).collect();
