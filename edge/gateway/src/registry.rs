@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 use unhidra_bus::{Notice, Notices, Presence};
-use unhidra_types::{ConversationId, UserId};
+use unhidra_types::{ConversationId, DeviceId, UserId};
 use unhidra_wire::close::Close;
 
 use crate::inbox::{Inbox, Item};
@@ -46,6 +46,7 @@ struct State {
     connections: usize,
     by_conversation: HashMap<ConversationId, Vec<Arc<Inbox>>>,
     by_user: HashMap<UserId, Vec<Arc<Inbox>>>,
+    by_device: HashMap<DeviceId, Vec<Arc<Inbox>>>,
 }
 
 impl Registry {
@@ -109,6 +110,8 @@ impl Registry {
         }
         let of_user = state.by_user.entry(inbox.who.user).or_default();
         of_user.push(Arc::clone(inbox));
+        let of_device = state.by_device.entry(inbox.who.device).or_default();
+        of_device.push(Arc::clone(inbox));
         state.connections += 1;
         self.0.presence.enter(Arc::clone(&inbox.who));
         Ok(())
@@ -164,6 +167,7 @@ impl Registry {
         let mut state = self.lock();
         self.0.presence.leave(inbox.who.id);
         remove(&mut state.by_user, &inbox.who.user, inbox);
+        remove(&mut state.by_device, &inbox.who.device, inbox);
         for conversation in conversations {
             remove(&mut state.by_conversation, &conversation, inbox);
         }
@@ -193,12 +197,11 @@ impl State {
     fn deliver(&self, notice: Notice) {
         match notice {
             Notice::Entry(entry) => {
-                for inbox in self
-                    .by_conversation
-                    .get(&entry.shared().conversation)
-                    .into_iter()
-                    .flatten()
-                {
+                let listeners = match entry.control_receiver() {
+                    Some(device) => self.by_device.get(&device),
+                    None => self.by_conversation.get(&entry.shared().conversation),
+                };
+                for inbox in listeners.into_iter().flatten() {
                     inbox.leave(Item::Entry(Arc::clone(&entry)));
                 }
             }

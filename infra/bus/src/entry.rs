@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use unhidra_types::DeviceId;
+use unhidra_types::{ConversationId, DeviceId};
 use unhidra_wire::frame::{Capsule, Deliver, ServerFrame};
 
 /// An entry as it was committed.
@@ -41,6 +41,17 @@ impl Entry {
     #[must_use]
     pub const fn shared(&self) -> &Deliver {
         &self.shared
+    }
+
+    /// The one device that a control entry is for; `None` for an entry of a conversation.
+    #[must_use]
+    pub fn control_receiver(&self) -> Option<DeviceId> {
+        let capsules = self.capsules.as_deref()?;
+        let is_control = self.shared.conversation == ConversationId::CONTROL;
+        capsules
+            .first()
+            .filter(|_| is_control)
+            .map(|capsule| capsule.device)
     }
 
     /// Bytes of its body and capsules.
@@ -85,7 +96,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use unhidra_types::{ConversationId, MsgId, Timestamp, UserId};
+    use unhidra_types::{MsgId, Timestamp, UserId};
     use unhidra_wire::frame::CapsuleKind;
 
     const SENDER: DeviceId = DeviceId::from_bytes([1; 16]);

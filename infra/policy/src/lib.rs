@@ -172,6 +172,26 @@ pub enum Resource {
         /// Whether the principal's user is in it.
         membership: Membership,
     },
+    /// What other devices say to one device itself.
+    ControlLog {
+        /// The device that reads it.
+        device: DeviceId,
+        /// Whose it is.
+        user: UserId,
+        /// The user's organisation.
+        org: OrgId,
+        /// Whether the principal's user and the device's talk to each other.
+        correspondence: Correspondence,
+    },
+}
+
+/// Whether two users have a direct conversation. A user corresponds with itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Correspondence {
+    /// They have.
+    Open,
+    /// They have not.
+    None,
 }
 
 /// Kinds of conversation.
@@ -356,6 +376,10 @@ pub fn decide(principal: &Principal, action: Action, resource: &Resource) -> Dec
             if let Resource::Conversation {
                 membership: Membership::Outsider,
                 ..
+            }
+            | Resource::ControlLog {
+                correspondence: Correspondence::None,
+                ..
             } = resource
             {
                 return Decision::Deny(Denial::NotFound);
@@ -421,6 +445,8 @@ fn with_a_device(action: Action, resource: &Resource, user: UserId, device: Devi
         }
         (A::EndSession, R::Session { .. }) => resource.belongs_to(user) || role == Role::SuperAdmin,
         (A::ReadEntries | A::Append | A::Acknowledge, R::Conversation { .. }) => true,
+        (A::Append, R::ControlLog { device: of, .. }) => *of != device,
+        (A::ReadEntries | A::Acknowledge, R::ControlLog { device: of, .. }) => *of == device,
         (A::AppendEntry, R::Conversation { kind, .. }) => *kind == ConversationKind::Group,
         _ => false,
     }
@@ -458,7 +484,8 @@ impl Resource {
             Self::User { org, .. }
             | Self::Device { org, .. }
             | Self::Session { org, .. }
-            | Self::Conversation { org, .. } => Some(*org),
+            | Self::Conversation { org, .. }
+            | Self::ControlLog { org, .. } => Some(*org),
         }
     }
 
@@ -467,7 +494,7 @@ impl Resource {
             Self::User { user, .. } | Self::Device { user, .. } | Self::Session { user, .. } => {
                 *user == owner
             }
-            Self::Server | Self::Conversation { .. } => false,
+            Self::Server | Self::Conversation { .. } | Self::ControlLog { .. } => false,
         }
     }
 }

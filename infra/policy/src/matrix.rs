@@ -2,7 +2,9 @@
 
 use unhidra_types::{DeviceId, OrgId, Role, SessionId, UserId};
 
-use crate::{Action, ConversationKind, Decision, Denial, Membership, Principal, Resource, decide};
+use crate::{
+    Action, ConversationKind, Correspondence, Decision, Denial, Membership, Principal, Resource, decide,
+};
 
 /// `+` allowed, `u` unauthenticated, `f` forbidden, `n` not found.
 /// The rows of an action name every resource that someone may use it on; for all other resources see [`OTHERWISE`].
@@ -67,6 +69,10 @@ const MATRIX: &str = "
     append-entry       group-member          u          f          +       +
     append             direct-member         u          f          +       +
     append             group-member          u          f          +       +
+    append             own-other-control-log u          f          +       +
+    append             peer-control-log      u          f          +       +
+    read-entries       this-control-log      u          f          +       +
+    acknowledge        this-control-log      u          f          +       +
     acknowledge        direct-member         u          f          +       +
     acknowledge        group-member          u          f          +       +
 ";
@@ -90,6 +96,11 @@ const OTHERWISE: &str = "
     group-member           u          f          f       f
     group-outsider         u          f          n       n
     group-of-strangers     u          n          n       n
+    this-control-log       u          f          f       f
+    own-other-control-log  u          f          f       f
+    peer-control-log       u          f          f       f
+    colleague-control-log  u          f          n       n
+    stranger-control-log   u          n          n       n
 ";
 
 const PRINCIPALS: [&str; 4] = ["anonymous", "enrolling", "member", "admin"];
@@ -179,7 +190,21 @@ fn resource(name: &str) -> Resource {
         "group-member" => conversation(HOME, K::Group, M::Member),
         "group-outsider" => conversation(HOME, K::Group, M::Outsider),
         "group-of-strangers" => conversation(AWAY, K::Group, M::Outsider),
+        "this-control-log" => control_log(THIS, SELF, HOME, Correspondence::Open),
+        "own-other-control-log" => control_log(THAT, SELF, HOME, Correspondence::Open),
+        "peer-control-log" => control_log(THAT, OTHER, HOME, Correspondence::Open),
+        "colleague-control-log" => control_log(THAT, OTHER, HOME, Correspondence::None),
+        "stranger-control-log" => control_log(THAT, OTHER, AWAY, Correspondence::None),
         _ => panic!("{name}"),
+    }
+}
+
+const fn control_log(device: DeviceId, user: UserId, org: OrgId, correspondence: Correspondence) -> Resource {
+    Resource::ControlLog {
+        device,
+        user,
+        org,
+        correspondence,
     }
 }
 
@@ -247,6 +272,7 @@ fn nobody_reaches_into_another_organisation() {
             "stranger-device",
             "stranger-session",
             "group-of-strangers",
+            "stranger-control-log",
         ] {
             for who in PRINCIPALS {
                 assert_ne!(

@@ -16,6 +16,8 @@ pub enum Kind {
     Direct,
     /// Members; one body and no capsules.
     Group,
+    /// What other devices say to one device itself; capsules and no body. See [`crate::control`].
+    Control,
 }
 
 /// A conversation as it is stored.
@@ -34,10 +36,11 @@ pub struct Conversation {
 }
 
 impl Kind {
-    const fn number(self) -> i64 {
+    pub(crate) const fn number(self) -> i64 {
         match self {
             Self::Direct => 1,
             Self::Group => 2,
+            Self::Control => 3,
         }
     }
 
@@ -45,22 +48,23 @@ impl Kind {
         match number {
             1 => Some(Self::Direct),
             2 => Some(Self::Group),
+            3 => Some(Self::Control),
             _ => None,
         }
     }
 }
 
-const COLUMNS: &str = "c.log, c.conversation_id, c.org_id, c.kind, c.head";
+pub(crate) const COLUMNS: &str = "c.log, c.conversation_id, c.org_id, c.kind, c.head";
 
 impl Snapshot<'_> {
-    /// The conversation with this identifier.
+    /// The conversation with this identifier. A device's control log is none.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
         self.connection
             .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM conversation c WHERE c.conversation_id = ?1"
+                "SELECT {COLUMNS} FROM conversation c WHERE c.conversation_id = ?1 AND c.kind <> 3"
             ))?
             .query_row([id.as_bytes()], |row| Ok(conversation(row)))
             .optional()?
@@ -182,7 +186,7 @@ impl Tx<'_> {
     }
 }
 
-fn conversation(row: &rusqlite::Row<'_>) -> Result<Conversation, StoreError> {
+pub(crate) fn conversation(row: &rusqlite::Row<'_>) -> Result<Conversation, StoreError> {
     Ok(Conversation {
         log: LogNumber(column::value(row, "log")?),
         id: column::id(row, "conversation_id")?,

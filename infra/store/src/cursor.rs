@@ -88,7 +88,7 @@ impl Snapshot<'_> {
 
 impl Tx<'_> {
     /// Moves a device's cursor to `seq` if that is forward. In a direct conversation the device's capsules up to there
-    /// are deleted, and bodies that no device still waits for.
+    /// are deleted, and bodies that no device still waits for; in a control log the entries themselves.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -110,12 +110,19 @@ impl Tx<'_> {
                  ON CONFLICT (device_id, log) DO UPDATE SET seq = excluded.seq",
             )?
             .execute(params![device.as_bytes(), log.0, seq])?;
-        if kind == Kind::Direct {
+        if kind != Kind::Group {
             self.connection
                 .prepare_cached(
                     "DELETE FROM capsule WHERE log = ?1 AND seq > ?2 AND seq <= ?3 AND device_id = ?4",
                 )?
                 .execute(params![log.0, before, seq, device.as_bytes()])?;
+        }
+        if kind == Kind::Control {
+            self.connection
+                .prepare_cached("DELETE FROM entry WHERE log = ?1 AND seq <= ?2")?
+                .execute(params![log.0, seq])?;
+        }
+        if kind == Kind::Direct {
             self.connection
                 .prepare_cached(
                     "UPDATE entry SET body = NULL WHERE log = ?1 AND seq > ?2 AND seq <= ?3 AND body IS NOT NULL
@@ -127,7 +134,7 @@ impl Tx<'_> {
     }
 }
 
-fn position(row: &Row<'_>) -> Result<Position, StoreError> {
+pub(crate) fn position(row: &Row<'_>) -> Result<Position, StoreError> {
     Ok(Position {
         log: LogNumber(column::value(row, "log")?),
         conversation: column::id(row, "conversation_id")?,

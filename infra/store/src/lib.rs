@@ -5,7 +5,7 @@
 //!
 //! - [`writer`]: the queue of acts and the group commit    - [`reader`]: the pool that reads snapshots
 //! - [`migration`]: the numbered schema                     - [`event`], [`feed`]: what commits tell the rest of the server
-//! - [`conversation`], [`entry`], [`cursor`]: logs, their content, and how far each device has read
+//! - [`conversation`], [`control`], [`entry`], [`cursor`]: logs, their content, and how far each device has read
 //! - [`account`], [`invitation`], [`session`], [`recovery`]: who there is
 //! - [`audit`], [`audit_tree`], [`audit_check`]: what was written down, what commits to it, whether it is intact
 //! - [`chain`], [`device`], [`prekey`], [`link`]: which devices speak for them, and how to reach those
@@ -19,6 +19,7 @@ pub mod audit;
 pub mod audit_check;
 pub mod audit_tree;
 pub mod chain;
+pub mod control;
 pub mod conversation;
 pub mod cursor;
 pub mod device;

@@ -95,7 +95,8 @@ pub(crate) fn resource(
         org: conversation.org,
         kind: match conversation.kind {
             Kind::Direct => ConversationKind::Direct,
-            Kind::Group => ConversationKind::Group,
+            // A control log is found by its device alone, never as a conversation.
+            Kind::Group | Kind::Control => ConversationKind::Group,
         },
         membership: match db.is_member(conversation.log, user)? {
             true => Membership::Member,

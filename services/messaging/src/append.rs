@@ -8,7 +8,7 @@ use unhidra_store::{
     conversation::{Conversation, Kind},
     entry::{Capsule, Entry, NewEntry, Place, Recipients},
 };
-use unhidra_types::{MsgId, Timestamp};
+use unhidra_types::{ConversationId, MsgId, Timestamp};
 use unhidra_wire::frame::{Append, ListVersion, Refusal};
 
 use crate::{
@@ -37,7 +37,7 @@ pub enum AppendError {
 }
 
 impl AppendError {
-    const fn refused(reason: Refusal) -> Self {
+    pub(crate) const fn refused(reason: Refusal) -> Self {
         Self::Refused {
             reason,
             heads: Vec::new(),
@@ -85,6 +85,9 @@ fn sealed_bytes(append: &Append) -> usize {
 }
 
 fn append_in(tx: &mut Tx<'_>, sender: Sender, append: Append, now: Timestamp) -> Result<Place, AppendError> {
+    if append.conversation == ConversationId::CONTROL {
+        return crate::control::append_in(tx, sender, &append, now);
+    }
     let conversation = tx
         .conversation(append.conversation)?
         .ok_or(AppendError::refused(Refusal::NotFound))?;
@@ -112,6 +115,7 @@ fn append_in(tx: &mut Tx<'_>, sender: Sender, append: Append, now: Timestamp) ->
     let recipients = match conversation.kind {
         Kind::Direct => direct_recipients(tx, sender, &conversation, &append)?,
         Kind::Group => group_recipients(&append)?,
+        Kind::Control => return Err(AppendError::refused(Refusal::NotFound)),
     };
     let entry = NewEntry {
         conversation: conversation.id,

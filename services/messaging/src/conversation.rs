@@ -139,7 +139,8 @@ impl Messaging {
 fn described(conversation: &Conversation, members: Vec<UserId>) -> rest::Conversation {
     let kind = match conversation.kind {
         Kind::Direct => rest::ConversationKind::Direct,
-        Kind::Group => rest::ConversationKind::Group,
+        // A control log is nobody's conversation, so that it is never listed.
+        Kind::Group | Kind::Control => rest::ConversationKind::Group,
     };
     rest::Conversation {
         conversation_id: conversation.id,

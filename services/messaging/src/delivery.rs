@@ -74,13 +74,18 @@ impl Messaging {
             .await
     }
 
-    /// How far `device` has read each log of its user, at most [`MAX_LOGS`].
+    /// How far `device` has read its control log and each log of its user, at most [`MAX_LOGS`] of these.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn positions(&self, user: UserId, device: DeviceId) -> Result<Vec<Position>, StoreError> {
         self.store
-            .read(move |db| db.positions(user, device, MAX_LOGS))
+            .read(move |db| {
+                let control = db.control_position(device)?;
+                let mut positions: Vec<Position> = control.into_iter().collect();
+                positions.extend(db.positions(user, device, MAX_LOGS)?);
+                Ok(positions)
+            })
             .await
     }
 
@@ -95,7 +100,10 @@ impl Messaging {
         conversation: ConversationId,
     ) -> Result<Option<Position>, StoreError> {
         self.store
-            .read(move |db| db.position(user, device, conversation))
+            .read(move |db| match conversation {
+                ConversationId::CONTROL => db.control_position(device),
+                _ => db.position(user, device, conversation),
+            })
             .await
     }
 
@@ -108,7 +116,9 @@ impl Messaging {
         let entries = self
             .store
             .read(move |db| match log.kind {
-                Kind::Direct => db.entries_for_device(log.number, device, from, to, PAGE_BYTES),
+                Kind::Direct | Kind::Control => {
+                    db.entries_for_device(log.number, device, from, to, PAGE_BYTES)
+                }
                 Kind::Group => db.entries(log.number, from, to, PAGE_BYTES),
             })
             .await?;
@@ -197,12 +207,12 @@ fn deliver(log: Log, device: DeviceId, entry: StoredEntry) -> Option<Deliver> {
     }
     let capsule = match (log.kind, entry.capsule) {
         (Kind::Group, _) => None,
-        (Kind::Direct, Some(capsule)) => Some(Capsule {
+        (Kind::Direct | Kind::Control, Some(capsule)) => Some(Capsule {
             device,
             kind: CapsuleKind::from_number(capsule.kind)?,
             sealed: capsule.sealed,
         }),
-        (Kind::Direct, None) => return None,
+        (Kind::Direct | Kind::Control, None) => return None,
     };
     Some(Deliver {
         conversation: log.conversation,

@@ -6,12 +6,14 @@
 //! - [`order`]: what one connection sends stays in order
 //! - [`delivery`]: positions, pages, acknowledgements   - [`relay`]: from commits to the bus
 //! - [`retention`]: bodies that nobody collects           - [`access`]: who asks, and the facts that policy decides on
+//! - [`control`]: what devices say to one device itself
 //!
 //! Invariant: an entry that was acknowledged to its sender is in the log for good, at one number, once.
 #![warn(missing_docs)]
 
 pub mod access;
 pub mod append;
+pub mod control;
 pub mod conversation;
 pub mod delivery;
 pub mod order;

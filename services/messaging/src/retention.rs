@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use unhidra_runtime::{Clock, Stop};
 use unhidra_store::StoreError;
+use unhidra_types::Timestamp;
 
-use crate::Messaging;
+use crate::{Messaging, control};
 
 /// How often the logs are swept.
 const INTERVAL: Duration = Duration::from_secs(3_600);
@@ -23,6 +24,7 @@ impl Messaging {
     pub async fn expire_bodies(self, clock: Clock, keep: Duration, stop: Stop) -> Result<(), StoreError> {
         let mut settled = 0;
         while stop.race(tokio::time::sleep(INTERVAL)).await.is_some() {
+            self.expire_control(clock.context().now).await?;
             let cutoff = clock.context().now.saturating_sub(keep);
             // Behind an entry that is dated in the future every sweep looks again.
             let (mut after, mut all_old) = (settled, true);
@@ -49,5 +51,21 @@ impl Messaging {
             }
         }
         Ok(())
+    }
+
+    /// Deletes what devices said to a device that has not come for it in [`control::LIFETIME`].
+    async fn expire_control(&self, now: Timestamp) -> Result<(), StoreError> {
+        let cutoff = now.saturating_sub(control::LIFETIME);
+        loop {
+            match self.store.write(move |tx| tx.expire_control(cutoff, STEP)).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(StoreError::Closed) => return Err(StoreError::Closed),
+                Err(error) => {
+                    tracing::warn!(error = %error, "sweep of control logs failed");
+                    return Ok(());
+                }
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What a connection is sent, and what it keeps when it comes again.
 
-use unhidra_wire::frame::{ClientFrame, Refusal, ServerFrame};
+use unhidra_types::ConversationId;
+use unhidra_wire::frame::{Append, Capsule, CapsuleKind, ClientFrame, Refusal, ServerFrame};
 
 use crate::{
     client::{Client, range},
@@ -378,4 +379,49 @@ async fn a_grown_chain_is_told_to_the_users_own_devices_only() {
     assert_eq!((head.user, head.version), (alice.user, 2));
     server.append(&alice, plain(group, 1, 10)).await;
     assert_eq!(peer.delivery().await.seq, 1, "nothing came before it");
+}
+
+#[tokio::test]
+async fn what_is_said_to_one_device_reaches_it_live_and_after_a_pause_and_nobody_else() {
+    let server = Server::start().await;
+    let (mut person, bob) = server.person(11).await;
+    let tablet = server.phone(&mut person, 2).await;
+    let (_, alice) = server.person(10).await;
+    let chat = server.open_direct(&alice, &bob).await;
+    let sealed_for = Capsule {
+        device: bob.id,
+        kind: CapsuleKind::Ratchet,
+        sealed: vec![1; 170].into(),
+    };
+    let control = |number| Append {
+        dest: Some(bob.id),
+        body: bytes::Bytes::new(),
+        capsules: vec![sealed_for.clone()],
+        ..plain(ConversationId::CONTROL, number, 0)
+    };
+    let mut client = server.connect(&bob).await;
+    let mut other = server.connect(&tablet).await;
+    for number in 1..=2 {
+        server.append(&alice, control(number)).await;
+    }
+    let conversation = ConversationId::CONTROL;
+    assert_eq!(client.entries(conversation, 1, 2).await.len(), 2);
+    let message = server.sealed(chat, 8, &[&bob]).await;
+    server.append(&alice, message).await;
+    client.entries(chat, 1, 1).await;
+    client.acknowledge(conversation, 1).await;
+    client.acknowledge(chat, 1).await;
+    client.handled(chat).await;
+    server.durable().await;
+    let mut again = Client::connect(server.address, &bob.token).await;
+    again.welcome().await;
+    let waited: Vec<_> = again.catch_up().await.iter().filter_map(range).collect();
+    assert_eq!(waited, [(conversation, 2, 2, true)]);
+    let message = server.sealed(chat, 9, &[&tablet]).await;
+    server.append(&alice, message).await;
+    // Nothing of the other device's log comes before it.
+    let seen = other
+        .through(|frame| range(frame) == Some((chat, 2, 2, true)))
+        .await;
+    assert!(seen.iter().filter_map(range).all(|(log, ..)| log == chat));
 }
