@@ -211,6 +211,14 @@ impl PrekeyStore {
             .map(|key| key.id)
     }
 
+    /// The oldest keys beyond the `keep` newest: what a bound on the store costs.
+    #[must_use]
+    pub fn surplus(&self, keep: usize) -> Vec<PrekeyId> {
+        let mut keys: Vec<&Prekey> = self.keys.values().collect();
+        keys.sort_unstable_by_key(|key| (core::cmp::Reverse(key.made), key.id));
+        keys.into_iter().skip(keep).map(|key| key.id).collect()
+    }
+
     /// The store without `ids`.
     #[must_use]
     pub fn without(&self, ids: &[PrekeyId]) -> Self {

@@ -232,6 +232,11 @@ impl Session {
         self.role == Role::Responder && self.ek == *ek
     }
 
+    /// Whether the peer began this session.
+    pub(crate) const fn is_of_peer(&self) -> bool {
+        matches!(self.role, Role::Responder)
+    }
+
     /// Whether this device began the session and has heard nothing in it.
     pub(crate) const fn is_unanswered(&self) -> bool {
         self.prefix.is_some()

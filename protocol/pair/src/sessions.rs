@@ -1,13 +1,14 @@
 //! All sessions with one peer device: one that sends, and older ones that only receive.
 //!
-//! At most [`MAX_ARCHIVED_SESSIONS`] are archived, each for [`ARCHIVE_LIFETIME`]; the oldest go first. An archived session
-//! never sends again. Every operation returns the set as it should be stored; on an error the set before stays right.
+//! At most [`MAX_ARCHIVED_SESSIONS`] are archived, each for [`ARCHIVE_LIFETIME`]; the oldest go first. Which one sends is
+//! said in `crossing`; one that was retired never sends again. Every operation returns the set as it should be stored; on an error the set before stays right.
 //!
 //! Receiving, in order: the caller refuses a known (sender device, conversation, message) as a duplicate and, for a
 //! first message ([`SessionSet::introduction_needed`]), checks its [`Introduction`]; [`SessionSet::open`] opens the
 //! message; the caller opens the body ([`crate::body::open`]) and checks the content; then one transaction stores the
 //! set, the dedupe row, the content, the erasures and the [`RememberedEk`]; last comes the acknowledgement.
 
+mod crossing;
 mod message;
 mod stored;
 
@@ -18,6 +19,7 @@ use rand_core::CryptoRng;
 use unhidra_chain::{VerifiedBundle, prekey::KemKind};
 use unhidra_types::{ConversationId, Timestamp, limits::MAX_ARCHIVED_SESSIONS};
 
+use self::crossing::Standing;
 pub use self::message::{AcceptedHandshake, Content, Opened, Outgoing, Received, RememberedEk, Sealed};
 use crate::{
     body::Capsule,
@@ -40,6 +42,8 @@ pub const ARCHIVE_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 pub struct SessionSet {
     peer: Address,
     active: Option<Session>,
+    /// Messages in a row that were opened outside the active session.
+    against: u8,
     /// Newest first.
     archived: VecDeque<Archived>,
 }
@@ -48,6 +52,7 @@ pub struct SessionSet {
 struct Archived {
     session: Session,
     since: Timestamp,
+    standing: Standing,
 }
 
 impl SessionSet {
@@ -57,6 +62,7 @@ impl SessionSet {
         Self {
             peer,
             active: None,
+            against: 0,
             archived: VecDeque::new(),
         }
     }
@@ -95,7 +101,7 @@ impl SessionSet {
         }
         let session = Session::initiate(me, bundle, rng)?;
         let mut next = self.clone();
-        next.archive_active(now);
+        next.retire_all(now);
         next.active = Some(session);
         next.prune(now);
         Ok(next)
@@ -196,22 +202,20 @@ impl SessionSet {
         }
     }
 
-    /// Ends sending on `session`, if it is the active one; it goes on receiving.
+    /// Ends sending on `session` for good; it goes on receiving.
     #[must_use]
     pub fn archive(&self, session: EkHash, now: Timestamp) -> Self {
         let mut next = self.clone();
-        if next.active() == Some(session) {
-            next.archive_active(now);
-        }
+        next.retire(session, now);
         next.prune(now);
         next
     }
 
-    /// Ends sending on whatever session there is: after a rollback of this device's store.
+    /// Ends sending on every session there is: after a rollback of this device's store.
     #[must_use]
     pub fn archive_all(&self, now: Timestamp) -> Self {
         let mut next = self.clone();
-        next.archive_active(now);
+        next.retire_all(now);
         next.prune(now);
         next
     }
@@ -287,10 +291,20 @@ impl SessionSet {
             let located = located?;
             let (session, plaintext) = session.open(&located, message, route, now)?;
             let mut sessions = self.clone();
+            let id = session.id();
             sessions.replace(slot, session);
+            sessions.follow(slot, now);
             sessions.prune(now);
             let archived_since = self.archived_since(slot);
-            return opened(sessions, &located.header, &plaintext, route.conversation, None).map(|opened| Opened {
+            let opened = opened(
+                sessions,
+                id,
+                &located.header,
+                &plaintext,
+                route.conversation,
+                None,
+            )?;
+            return Ok(Opened {
                 archived_since,
                 ..opened
             });
@@ -332,37 +346,16 @@ impl SessionSet {
             },
             kem: begun.kem_kind,
         };
-        let mut sessions = self.clone();
+        let (mut sessions, id) = (self.clone(), session.id());
         sessions.admit(session, now);
         opened(
             sessions,
+            id,
             &located.header,
             &plaintext,
             route.conversation,
             Some(accepted),
         )
-    }
-
-    /// A session that the peer began becomes the active one, unless both began one at once: then the smaller `H(EK)`
-    /// wins, on both sides alike.
-    fn admit(&mut self, session: Session, now: Timestamp) {
-        let own_wins = self
-            .active
-            .as_ref()
-            .is_some_and(|own| own.is_unanswered() && own.id() < session.id());
-        if own_wins {
-            self.archived.push_front(Archived { session, since: now });
-        } else {
-            self.archive_active(now);
-            self.active = Some(session);
-        }
-        self.prune(now);
-    }
-
-    fn archive_active(&mut self, now: Timestamp) {
-        if let Some(session) = self.active.take() {
-            self.archived.push_front(Archived { session, since: now });
-        }
     }
 
     fn prune(&mut self, now: Timestamp) {
@@ -433,6 +426,7 @@ impl Slot {
 
 fn opened(
     sessions: SessionSet,
+    session: EkHash,
     header: &Header,
     plaintext: &[u8],
     conversation: ConversationId,
@@ -445,6 +439,7 @@ fn opened(
     };
     Ok(Opened {
         sessions,
+        session,
         content,
         sent_at: header.sent_at,
         own_list: header.own_list,
@@ -478,7 +473,8 @@ mod tests {
             device: DeviceId::from_bytes([2; 16]),
         };
         let open = |conversation, plaintext: &[u8]| {
-            opened(SessionSet::new(peer), &header, plaintext, conversation, None).map(|opened| opened.content)
+            let (set, session) = (SessionSet::new(peer), EkHash([0; 32]));
+            opened(set, session, &header, plaintext, conversation, None).map(|opened| opened.content)
         };
         let padded = padding::pad(&[b"content"]).unwrap();
         let expected = Content::Control(b"content".to_vec());

@@ -33,6 +33,8 @@ pub struct Received<'a> {
 pub struct Opened {
     /// The set from now on.
     pub sessions: SessionSet,
+    /// The session that it came in.
+    pub session: EkHash,
     /// The plaintext.
     pub content: Content,
     /// When the sender sealed the message, or the message that this one repairs, by its own clock.

@@ -74,16 +74,16 @@ fn a_stored_set_with_more_sessions_than_the_bound_is_refused() {
         two.initiate(0);
     }
     let bytes = two.stored(0);
-    // Version, peer, presence, the active session, the count, and eight times a date and a session.
-    let session = (bytes.len() - 35 - 8 * MAX_ARCHIVED_SESSIONS) / (MAX_ARCHIVED_SESSIONS + 1);
-    let count = 34 + session;
+    // Version, peer, presence, the active session, the counter, the count, and eight times a date, a standing and a session.
+    let session = (bytes.len() - 36 - 9 * MAX_ARCHIVED_SESSIONS) / (MAX_ARCHIVED_SESSIONS + 1);
+    let count = 35 + session;
     assert_eq!(
         (usize::from(bytes[count]), bytes.len()),
-        (MAX_ARCHIVED_SESSIONS, 99 + 9 * session)
+        (MAX_ARCHIVED_SESSIONS, 108 + 9 * session)
     );
     let mut too_many = bytes.clone();
     too_many[count] += 1;
-    too_many.extend_from_slice(&bytes[bytes.len() - session - 8..]);
+    too_many.extend_from_slice(&bytes[bytes.len() - session - 9..]);
     assert_eq!(
         SessionSet::from_bytes(&too_many).map(|_| ()),
         Err(StoredError::Malformed)

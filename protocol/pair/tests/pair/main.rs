@@ -7,6 +7,8 @@ mod compromise;
 #[cfg(test)]
 mod conversation;
 #[cfg(test)]
+mod crossing;
+#[cfg(test)]
 mod forgery;
 #[cfg(test)]
 mod handshake;

@@ -112,6 +112,22 @@ fn the_golden_state_still_opens_the_golden_message() {
     assert_eq!(two.deliver(&mail).unwrap().unwrap().text, b"late");
 }
 
+/// Invariant 15: the form of before sessions could wait on standby.
+#[test]
+fn a_set_of_the_first_version_still_opens_the_golden_message() {
+    let stored = SessionSet::from_bytes(&read_golden("session_set_v1.hex")).unwrap();
+    assert_eq!(stored.to_bytes()[0], 2);
+    let mut two = history().two;
+    two.devices[1].known.clear();
+    two.devices[1].store(&stored);
+    let mail = Mail {
+        bytes: read_golden("ratchet_message.hex"),
+        object: read_golden("body_object.hex"),
+        ..history().late
+    };
+    assert_eq!(two.deliver(&mail).unwrap().unwrap().text, b"late");
+}
+
 /// Invariant 15.
 #[test]
 fn truncated_extended_and_foreign_states_are_refused() {
