@@ -329,8 +329,12 @@ impl Ratchet {
         ad: &[u8],
         now: Timestamp,
     ) -> Result<(Self, Vec<u8>), Refusal> {
-        // A peer steps only after a header of the chain that this side has not begun yet.
-        if self.turn == Turn::Step || header.previous < self.received {
+        // A peer steps only after a header of the chain that this side has not begun yet: this side's state is from before
+        // it began that one, or the peer breaks the rules.
+        if self.turn == Turn::Step {
+            return Err(Refusal::KeyGone);
+        }
+        if header.previous < self.received {
             return Err(Refusal::Malformed);
         }
         if self.receiving.is_none() && header.previous != 0 {

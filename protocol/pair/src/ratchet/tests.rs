@@ -148,12 +148,12 @@ fn another_ratchet_key_within_a_chain_is_malformed() {
 }
 
 #[test]
-fn a_step_before_the_own_one_is_malformed() {
+fn a_step_before_the_own_one_has_no_key_here() {
     let mut pair = Pair::begun();
     // `A` steps though it has not heard from `B` since its last step: it seals under the header key of its next chain.
     pair.a.turn = Turn::Step;
     let (result, trace) = pair.misbehave(|_| {});
-    assert_eq!((result, trace.diffie_hellmans), (Err(Refusal::Malformed), 0));
+    assert_eq!((result, trace.diffie_hellmans), (Err(Refusal::KeyGone), 0));
 }
 
 #[test]
