@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use unhidra_types::ConversationId;
 use unhidra_wire::{
     content::Content,
     frame::{Appended, Refusal, Refused},
@@ -24,11 +25,11 @@ impl Step<'_> {
             conversation,
             msg_id,
             dest,
+            attempt,
             seq,
             server_time,
-            ..
         } = *appended;
-        let Some(number) = Entry::find(self.tx, conversation, msg_id, dest)? else {
+        let Some(number) = Entry::find_attempt(self.tx, conversation, msg_id, dest, attempt)? else {
             return Ok(());
         };
         self.answered(number, None);
@@ -46,8 +47,16 @@ impl Step<'_> {
             },
         };
         let entry = Entry::load_at(self.tx, number)?;
+        self.note_taken(number, &entry)?;
         if entry.dest.is_some() {
+            // Its message has its place already, or is none. The row says later that it was this device's.
+            if entry.conversation == ConversationId::CONTROL {
+                dedupe::insert(self.tx, conversation, msg_id, self.me.device, seq)?;
+            }
             return Ok(());
+        }
+        if let Some(before) = dedupe::find(self.tx, conversation, msg_id, self.me.device)? {
+            return self.taken_again(number, &queued, before == seq);
         }
         if let Some(sealed) = &entry.sealed
             && let Ok(Content::Text(text)) = Content::decode(&entry.content)
@@ -58,7 +67,7 @@ impl Step<'_> {
                 sender_device: self.me.device,
                 sent_at: sealed.sent_at,
                 server_time,
-                body_hash: sealed.key.hash,
+                body_hash: sealed.body.as_ref().map_or([0; 32], |body| body.key.hash),
                 missing_before: 0,
                 body: MessageBody::Text(text),
             };
@@ -70,6 +79,24 @@ impl Step<'_> {
             msg_id,
             seq,
         });
+        self.still_owed(number, &queued)
+    }
+
+    /// The server has a message that it had before, at the same place or, because it was set back, at another.
+    fn taken_again(
+        &mut self,
+        number: EntryNumber,
+        queued: &Queued,
+        is_same_place: bool,
+    ) -> Result<(), StoreError> {
+        let notice = Notice::ServerSetBack;
+        if !is_same_place && queued.again && !self.effects.notices.contains(&notice) {
+            self.effects.notices.push(notice);
+        }
+        self.still_owed(number, queued)
+    }
+
+    fn still_owed(&mut self, number: EntryNumber, queued: &Queued) -> Result<(), StoreError> {
         if !queued.owed.is_empty() {
             queued.enqueue(self.tx, State::Owed, number)?;
             self.effects.more = true;
@@ -79,11 +106,21 @@ impl Step<'_> {
 
     /// Takes back a message that consumed nothing on the server.
     pub(crate) fn refused(&mut self, refused: &Refused) -> Result<(), StoreError> {
-        let Some(number) = Entry::find(self.tx, refused.conversation, refused.msg_id, refused.dest)? else {
+        let Refused {
+            conversation,
+            msg_id,
+            dest,
+            attempt,
+            ..
+        } = *refused;
+        let Some(number) = Entry::find_attempt(self.tx, conversation, msg_id, dest, attempt)? else {
             return Ok(());
         };
+        let is_control = conversation == ConversationId::CONTROL;
         // Rate limits and outages: the entry stays as it is, and is sent again later.
-        if matches!(refused.reason, Refusal::RateLimited | Refusal::Unavailable) {
+        let may_wait =
+            refused.reason == Refusal::Unavailable || (refused.reason == Refusal::RateLimited && !is_control);
+        if may_wait {
             self.answered(number, Some(refused.retry_after_ms));
             return Ok(());
         }
@@ -91,6 +128,10 @@ impl Step<'_> {
         let Some(queued) = Queued::dequeue(self.tx, State::Ready, number)? else {
             return Ok(());
         };
+        if is_control || (attempt > 0 && refused.reason == Refusal::NotFound) {
+            // Whoever needs it will say so again.
+            return Entry::load_at(self.tx, number)?.forget(self.tx, number);
+        }
         match refused.reason {
             Refusal::StaleList | Refusal::UnknownDevice => {
                 self.stale(refused, &queued)?;
@@ -128,12 +169,20 @@ impl Step<'_> {
     /// Puts a message where it is shown and read, once.
     pub(crate) fn place(
         &mut self,
-        conversation: unhidra_types::ConversationId,
+        conversation: ConversationId,
         seq: u64,
         message: &StoredMessage,
     ) -> Result<(), StoreError> {
         use crate::record::Record as _;
-        let place = key(&[conversation.as_bytes(), &seq.to_be_bytes()]);
+        let mut place = key(&[conversation.as_bytes(), &seq.to_be_bytes()]);
+        if let Some(there) = StoredMessage::load(self.tx, &place)? {
+            if (there.msg_id, there.sender_device) == (message.msg_id, message.sender_device) {
+                return Ok(());
+            }
+            // A number that the server gave twice: both stand there, and neither is lost.
+            place.extend(message.msg_id.as_bytes());
+            place.extend(message.sender_device.as_bytes());
+        }
         message.save(self.tx, &place)?;
         let number = self.next_number("journal")?;
         self.tx.put(Table::Journal, &number.to_be_bytes(), &place)?;

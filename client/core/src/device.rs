@@ -260,8 +260,9 @@ impl<S: Store> Device<S> {
             for frame in frames {
                 frames::take_frame(step, inboxes, frame)?;
             }
-            inboxes.acknowledge(step)?;
-            step.write_receipts(&mut Plans::default())
+            inboxes.acknowledge(step);
+            step.write_receipts(&mut Plans::default())?;
+            step.ask_for_repair()
         })
     }
 
@@ -273,8 +274,15 @@ impl<S: Store> Device<S> {
     pub fn idle(&mut self, now: Timestamp, rng: &mut dyn CryptoRng) -> Result<Effects, StoreError> {
         self.effects(now, rng, |step, inboxes| {
             inboxes.ask_again(step)?;
+            step.review_claims()?;
             step.advance()
         })
+    }
+
+    /// Entries in memory that wait for a device list: for a report.
+    #[must_use]
+    pub const fn parked(&self) -> usize {
+        self.inboxes.parked()
     }
 
     /// Forgets what the last connection had begun to deliver.

@@ -213,10 +213,11 @@ impl Step<'_> {
                     Err(_) => None,
                 });
             let now = self.now;
+            let renew = self.repair(address)?.renew;
             let begun = match &bundle {
                 Some(bundle) => self.with_sessions(address, |sessions, rng| {
-                    // Two processes may have asked at once: the first session is as good.
-                    if sessions.active().is_some() {
+                    // Two processes may have asked at once: the first session is as good, unless it is the one that failed.
+                    if sessions.active().is_some() && !renew {
                         return Ok((sessions.clone(), ()));
                     }
                     let next = sessions.initiate(&me, bundle, now, rng)?;
@@ -228,6 +229,10 @@ impl Step<'_> {
                 (Ok(()), Some(bundle)) => {
                     known.generation = bundle.generation().0;
                     known.failures = 0;
+                    if renew {
+                        self.repair_mut(address)?.renewed(now);
+                        self.wake_at(now)?;
+                    }
                 }
                 _ => known.failed(now),
             }

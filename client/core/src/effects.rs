@@ -135,6 +135,8 @@ pub enum Notice {
     Revoked,
     /// The store was set back: all sessions are begun anew.
     RolledBack,
+    /// The server was set back: it has lost messages of this device, which were sent once more.
+    ServerSetBack,
     /// All that was waiting on the server has been processed.
     CaughtUp,
 }

@@ -150,7 +150,7 @@ impl Step<'_> {
         for row in rows {
             let waiting = Waiting::decode(&row.value)?;
             if waiting.sender == user && waiting.reason == Suspicion::IdentityChanged {
-                self.tx.delete(Table::Waiting, &row.key)?;
+                self.forget_waiting(&waiting)?;
                 let tries = Tries {
                     chain_fetched: true,
                     fetched_again: true,

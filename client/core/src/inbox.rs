@@ -3,7 +3,7 @@
 //! It lives in memory only. Whatever is parked here was not acknowledged, so it comes again on the next connection.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
@@ -19,6 +19,12 @@ use crate::{
 
 /// Entries parked per conversation while a chain is fetched; later ones are asked for again.
 const MAX_PARKED: usize = 512;
+/// Entries parked in all conversations together, and the bytes of their bodies and capsules; later ones are asked for
+/// again.
+const MAX_PARKED_IN_ALL: usize = 2_048;
+const MAX_PARKED_BYTES: usize = 16 * 1024 * 1024;
+/// Logs of one connection that something is remembered of; when it is full, those go of which nothing is awaited.
+const MAX_INBOXES: usize = 16_384;
 /// Entries asked for at once: what the server sends in one page.
 const PAGE_ENTRIES: u64 = 256;
 /// The first pause after entries were asked for again in vain; each is twice as long as the one before.
@@ -39,12 +45,15 @@ pub(crate) enum Item {
     },
 }
 
-/// All logs of the current connection. Bounded by the conversations that the server delivers.
+/// All logs of the current connection.
 #[derive(Default)]
 pub(crate) struct Inboxes {
     logs: BTreeMap<ConversationId, Inbox>,
-    /// Logs whose cursor is to be acknowledged at the end of the step.
-    moved: BTreeSet<ConversationId>,
+    /// Entries that are parked, and their bytes.
+    parked: (usize, usize),
+    /// What is to be acknowledged at the end of the step: what was processed here, not what the cursor says, which a
+    /// server can raise as it likes.
+    processed: BTreeMap<ConversationId, u64>,
     /// Until this user's chain was looked at, first messages wait.
     waits_for: Option<UserId>,
 }
@@ -94,27 +103,56 @@ impl Item {
             Self::Nothing { from, to, .. } => (*from, *to),
         }
     }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Entry(deliver) => {
+                deliver.body.len() + deliver.capsule.as_ref().map_or(0, |capsule| capsule.sealed.len())
+            }
+            Self::Nothing { .. } => 0,
+        }
+    }
 }
 
 impl Inboxes {
     /// Takes an item in its turn.
     pub(crate) fn arrive(&mut self, step: &mut Step<'_>, item: Item) -> Result<(), StoreError> {
         let conversation = item.conversation();
-        let waits_for = self.waits_for;
+        if self.logs.len() >= MAX_INBOXES && !self.logs.contains_key(&conversation) {
+            self.logs.retain(|_, inbox| inbox.needs.is_some());
+        }
+        let (waits_for, (entries, bytes)) = (self.waits_for, self.parked);
         let inbox = self.logs.entry(conversation).or_default();
         if inbox.needs.is_none() && item.begins_session() {
             inbox.needs = waits_for;
         }
         if inbox.needs.is_none() {
-            if inbox.process(step, item, false)? {
-                self.moved.insert(conversation);
+            let before = inbox.parked_size();
+            let processed = inbox.process(step, item, false)?;
+            let after = moved(self.parked, before, inbox.parked_size());
+            if after.0 > MAX_PARKED_IN_ALL || after.1 > MAX_PARKED_BYTES {
+                inbox.put_off();
+            } else {
+                self.parked = after;
             }
-        } else if inbox.parked.len() < MAX_PARKED {
+            self.note(conversation, processed);
+        } else if inbox.parked.len() < MAX_PARKED
+            && entries < MAX_PARKED_IN_ALL
+            && bytes.saturating_add(item.bytes()) <= MAX_PARKED_BYTES
+        {
+            self.parked = (entries + 1, bytes + item.bytes());
             inbox.parked.push_back(item);
         } else {
             inbox.wanted = inbox.wanted.max(item.range().1);
         }
         Ok(())
+    }
+
+    fn note(&mut self, conversation: ConversationId, processed: Option<u64>) {
+        if let Some(seq) = processed {
+            let through = self.processed.entry(conversation).or_insert(seq);
+            *through = seq.max(*through);
+        }
     }
 
     /// Lets first messages wait until this user's chain was looked at.
@@ -131,34 +169,39 @@ impl Inboxes {
         if self.waits_for == Some(user) {
             self.waits_for = None;
         }
-        for (conversation, inbox) in &mut self.logs {
-            if inbox.needs != Some(user) {
+        let waiting: Vec<ConversationId> = self
+            .logs
+            .iter()
+            .filter(|(_, inbox)| inbox.needs == Some(user))
+            .map(|(conversation, _)| *conversation)
+            .collect();
+        for conversation in waiting {
+            let Some(inbox) = self.logs.get_mut(&conversation) else {
                 continue;
-            }
+            };
+            let before = inbox.parked_size();
             inbox.needs = None;
             let mut chain_fetched = true;
+            let mut through = None;
             while inbox.needs.is_none()
                 && let Some(item) = inbox.parked.pop_front()
             {
-                if inbox.process(step, item, chain_fetched)? {
-                    self.moved.insert(*conversation);
-                }
+                through = through.max(inbox.process(step, item, chain_fetched)?);
                 chain_fetched = false;
             }
+            self.parked = moved(self.parked, before, inbox.parked_size());
+            self.note(conversation, through);
         }
         Ok(())
     }
 
-    /// Acknowledges every cursor that moved.
-    pub(crate) fn acknowledge(&mut self, step: &mut Step<'_>) -> Result<(), StoreError> {
-        for conversation in std::mem::take(&mut self.moved) {
-            if let Some(seq) = step.cursor(conversation)? {
-                step.effects
-                    .frames
-                    .push(ClientFrame::Acknowledge { conversation, seq });
-            }
+    /// Acknowledges what was processed.
+    pub(crate) fn acknowledge(&mut self, step: &mut Step<'_>) {
+        for (conversation, seq) in std::mem::take(&mut self.processed) {
+            step.effects
+                .frames
+                .push(ClientFrame::Acknowledge { conversation, seq });
         }
-        Ok(())
     }
 
     /// Asks again for gaps whose answer has not come: the server ends a page early when its entries are large. What
@@ -178,10 +221,23 @@ impl Inboxes {
         Ok(())
     }
 
+    /// Entries that are parked.
+    pub(crate) const fn parked(&self) -> usize {
+        self.parked.0
+    }
+
     /// Forgets everything: the next connection begins at the acknowledged cursors.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
+}
+
+/// What is parked in all, when one log had `before` and has `after`: entries and bytes.
+const fn moved(all: (usize, usize), before: (usize, usize), after: (usize, usize)) -> (usize, usize) {
+    (
+        all.0.saturating_sub(before.0).saturating_add(after.0),
+        all.1.saturating_sub(before.1).saturating_add(after.1),
+    )
 }
 
 impl Patience {
@@ -197,17 +253,46 @@ impl Patience {
 }
 
 impl Inbox {
-    /// Processes an item if it is the next; says whether the cursor is to be acknowledged.
-    fn process(&mut self, step: &mut Step<'_>, item: Item, chain_fetched: bool) -> Result<bool, StoreError> {
+    /// Gives up the one entry that was just parked: there is no room. It is asked for again.
+    fn put_off(&mut self) {
+        self.needs = None;
+        if let Some(item) = self.parked.pop_front() {
+            let (_, to) = item.range();
+            self.asked = self.asked.max(to);
+            self.wanted = self.wanted.max(to);
+        }
+    }
+
+    fn parked_size(&self) -> (usize, usize) {
+        (self.parked.len(), self.parked.iter().map(Item::bytes).sum())
+    }
+
+    /// Processes an item if it is the next; says through where the log is to be acknowledged.
+    ///
+    /// A message that is not known at a number that was passed already is news all the same: the server gives numbers
+    /// again after it was set back, and a number that it stated once, however large, must not hide what comes later. The
+    /// log goes on from there.
+    fn process(
+        &mut self,
+        step: &mut Step<'_>,
+        item: Item,
+        chain_fetched: bool,
+    ) -> Result<Option<u64>, StoreError> {
         let conversation = item.conversation();
         let (from, to) = item.range();
         if let Some(cursor) = step.cursor(conversation)? {
             if to <= cursor {
-                return Ok(true);
-            }
-            if from > cursor.saturating_add(1) {
+                let is_news = match &item {
+                    Item::Entry(deliver) => !step.is_known(deliver)?,
+                    Item::Nothing { .. } => false,
+                };
+                if !is_news {
+                    return Ok(Some(to));
+                }
+                (self.asked, self.wanted) = (0, 0);
+            } else if from > cursor.saturating_add(1) {
                 self.ask(step, conversation, cursor, to);
-                return Ok(false);
+                return Ok(None);
             }
         }
         if let Item::Entry(deliver) = item {
@@ -221,7 +306,7 @@ impl Inbox {
                     step.need_chain(user)?;
                     self.needs = Some(user);
                     self.parked.push_front(Item::Entry(deliver));
-                    return Ok(false);
+                    return Ok(None);
                 }
                 Outcome::FetchAgain => {
                     self.fetched_again = Some(deliver.seq);
@@ -233,16 +318,18 @@ impl Inbox {
                         from,
                         to,
                     });
-                    return Ok(false);
+                    return Ok(None);
                 }
             }
         }
-        step.set_cursor(conversation, to);
+        if !step.set_cursor(conversation, to)? {
+            return Ok(None);
+        }
         self.patience = Patience::default();
         if self.asked <= to && self.wanted > to {
             self.ask(step, conversation, to, self.wanted);
         }
-        Ok(true)
+        Ok(Some(to))
     }
 
     /// Asks for what lies between the cursor and `to`, unless that was asked for already and may be on its way.

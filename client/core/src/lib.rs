@@ -10,6 +10,7 @@
 //! - [`identity_change`]: identities that were replaced        - [`contact`]: requests of strangers, blocked users
 //!
 //! Inside: `send` and `accept` (out), `inbox` and `receive` (in), `directory` (whom to believe), `prekeys`, `receipts`, `batch`;
+//! `control` (what devices say to each other), `repair`, `lists`, `setback` (when the server was restored);
 //! `step` is what they all work on, `record` how it lies in the store.
 //!
 //! Invariants: nothing leaves before the store has it; a retry sends the stored bytes; a message is stored once and its
@@ -20,6 +21,7 @@
 mod accept;
 mod batch;
 pub mod contact;
+mod control;
 mod conversation;
 mod dedupe;
 pub mod device;
@@ -28,6 +30,7 @@ pub mod effects;
 pub mod identity;
 pub mod identity_change;
 mod inbox;
+mod lists;
 pub mod message;
 mod outbox;
 mod peer;
@@ -35,8 +38,10 @@ mod prekeys;
 mod receipts;
 mod receive;
 mod record;
+mod repair;
 pub mod security;
 mod send;
+mod setback;
 mod step;
 pub mod store;
 pub mod waiting;

@@ -1,13 +1,14 @@
 //! Own messages on their way out: the exact bytes of each, and a queue of what is still to be done.
 //!
 //! An entry is written once as a draft or sealed, and again only when it is sealed anew for changed device lists. What
-//! changes often, its state, is a small record of its own. Entries stay for [`MAX_OUTBOX_ENTRIES`] messages after they
-//! were accepted, so that a device can still be given its capsule.
+//! changes often, its state, is a small record of its own. Accepted entries stay for [`LIFETIME`], and no longer than
+//! [`MAX_OUTBOX_ENTRIES`] newer ones, so that a device can still be given its capsule.
 
-use std::collections::BTreeMap;
+mod stored;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use unhidra_chain::codec::{Malformed, Reader};
 use unhidra_pair::Capsule as BodyKey;
 use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, UserId, limits::MAX_OUTBOX_ENTRIES};
 use unhidra_wire::frame::{Append, Capsule, CapsuleKind, ListVersion};
@@ -15,9 +16,12 @@ use unhidra_wire::frame::{Append, Capsule, CapsuleKind, ListVersion};
 use crate::{
     effects::Failure,
     peer::Peer,
-    record::{Record, key, last_number, read_bytes, read_option, write_bytes, write_option},
+    record::{Record, key, last_number},
     store::{KeyRange, Order, StoreError, Table, Transaction},
 };
+
+/// How long an entry can be given to a device that lacks it: 7 d.
+pub(crate) const LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 
 /// The number of an entry: entries leave in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +32,9 @@ pub struct EntryNumber(pub(crate) u64);
 pub(crate) struct Entry {
     pub(crate) conversation: ConversationId,
     pub(crate) msg_id: MsgId,
-    /// The one device that it is for, when that device was owed it; else everyone.
+    /// Which answer to a request for repair it is; 0 for everything else.
+    pub(crate) attempt: u8,
+    /// The one device that it is for, when that device was owed it or asked for it; else everyone.
     pub(crate) dest: Option<DeviceId>,
     /// The encoded content.
     pub(crate) content: Vec<u8>,
@@ -40,12 +46,18 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct SealedMessage {
     pub(crate) sent_at: Timestamp,
-    /// The key and hash of the body.
-    pub(crate) key: BodyKey,
-    pub(crate) body: Bytes,
+    /// `None` for what travels without one: repairs, and what is said to a device itself.
+    pub(crate) body: Option<SealedBody>,
     /// The lists that the capsules were sealed for.
     pub(crate) lists: Vec<ListVersion>,
     pub(crate) capsules: Vec<SealedCapsule>,
+}
+
+/// A body object, sealed once.
+#[derive(Clone, Debug)]
+pub(crate) struct SealedBody {
+    pub(crate) key: BodyKey,
+    pub(crate) object: Bytes,
 }
 
 /// What one device gets, and the certificate by which it was a recipient.
@@ -79,6 +91,8 @@ pub(crate) struct Queued {
     pub(crate) msg_id: MsgId,
     /// How often it was sealed for other lists.
     pub(crate) rounds: u8,
+    /// The server had taken it and does not know it any more: nobody else gets it now.
+    pub(crate) again: bool,
     pub(crate) failure: Option<Failure>,
     /// Live devices without a capsule, and their users.
     pub(crate) owed: Vec<(UserId, DeviceId)>,
@@ -91,10 +105,14 @@ impl Entry {
         Some(Append {
             conversation: self.conversation,
             msg_id: self.msg_id,
-            attempt: 0,
+            attempt: self.attempt,
             dest: self.dest,
             list_versions: sealed.lists.clone(),
-            body: sealed.body.clone(),
+            body: sealed
+                .body
+                .as_ref()
+                .map(|body| body.object.clone())
+                .unwrap_or_default(),
             capsules: sealed
                 .capsules
                 .iter()
@@ -124,7 +142,18 @@ impl Entry {
         msg_id: MsgId,
         dest: Option<DeviceId>,
     ) -> Result<Option<EntryNumber>, StoreError> {
-        let key = index_key(conversation, msg_id, dest);
+        Self::find_attempt(tx, conversation, msg_id, dest, 0)
+    }
+
+    /// The entry that a frame of the server is about.
+    pub(crate) fn find_attempt(
+        tx: &mut dyn Transaction,
+        conversation: ConversationId,
+        msg_id: MsgId,
+        dest: Option<DeviceId>,
+        attempt: u8,
+    ) -> Result<Option<EntryNumber>, StoreError> {
+        let key = index_key(conversation, msg_id, dest, attempt);
         tx.get(Table::OutboxIndex, &key)?
             .map(|number| last_number(Table::OutboxIndex, &number).map(EntryNumber))
             .transpose()
@@ -136,28 +165,56 @@ impl Entry {
         let Some(number) = newest.0.checked_sub(bound).map(EntryNumber) else {
             return Ok(());
         };
-        let Some(entry) = Self::load(tx, &number.to_key())? else {
-            return Ok(());
-        };
-        for state in [State::Draft, State::Ready, State::Stale] {
-            if Queued::load(tx, &queue_key(state, number))?.is_some() {
-                return Ok(());
-            }
+        match Self::load(tx, &number.to_key())? {
+            Some(entry) if !Queued::is_unsent(tx, number)? => entry.forget(tx, number),
+            Some(_) | None => Ok(()),
         }
+    }
+
+    /// Forgets accepted entries that were sealed before `cutoff`, looking at no more than `limit` from `after` on.
+    /// Answers with the last one that needs no second look.
+    pub(crate) fn forget_old(
+        tx: &mut dyn Transaction,
+        after: EntryNumber,
+        cutoff: Timestamp,
+        limit: usize,
+    ) -> Result<EntryNumber, StoreError> {
+        let mut last = after;
+        let range = KeyRange::all().after(&after.to_key());
+        for row in tx.scan(Self::TABLE, &range, Order::Ascending, limit)? {
+            let number = EntryNumber(last_number(Self::TABLE, &row.key)?);
+            let entry = Self::decode(&row.value)?;
+            let is_young = entry
+                .sealed
+                .as_ref()
+                .is_none_or(|sealed| sealed.sent_at >= cutoff);
+            if is_young || Queued::is_unsent(tx, number)? {
+                break;
+            }
+            // What was given up stays to be looked at, as long as there is room.
+            if Queued::load(tx, &queue_key(State::Failed, number))?.is_none() {
+                entry.forget(tx, number)?;
+            }
+            last = number;
+        }
+        Ok(last)
+    }
+
+    pub(crate) fn forget(&self, tx: &mut dyn Transaction, number: EntryNumber) -> Result<(), StoreError> {
         tx.delete(Table::Queue, &queue_key(State::Owed, number))?;
         tx.delete(Table::Queue, &queue_key(State::Failed, number))?;
-        tx.delete(Table::OutboxIndex, &entry.index_key())?;
+        tx.delete(Table::OutboxIndex, &self.index_key())?;
         tx.delete(Self::TABLE, &number.to_key())?;
         Ok(())
     }
 
     fn index_key(&self) -> Vec<u8> {
-        index_key(self.conversation, self.msg_id, self.dest)
+        index_key(self.conversation, self.msg_id, self.dest, self.attempt)
     }
 }
 
 impl EntryNumber {
-    const fn to_key(self) -> [u8; 8] {
+    pub(crate) const fn to_key(self) -> [u8; 8] {
         self.0.to_be_bytes()
     }
 }
@@ -182,6 +239,7 @@ impl Queued {
             conversation,
             msg_id,
             rounds: 0,
+            again: false,
             failure: None,
             owed: Vec::new(),
         }
@@ -194,6 +252,16 @@ impl Queued {
         number: EntryNumber,
     ) -> Result<(), StoreError> {
         self.save(tx, &queue_key(state, number))
+    }
+
+    /// Whether an entry is still to reach the server.
+    pub(crate) fn is_unsent(tx: &mut dyn Transaction, number: EntryNumber) -> Result<bool, StoreError> {
+        for state in [State::Draft, State::Ready, State::Stale] {
+            if tx.get(Self::TABLE, &queue_key(state, number))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Takes an entry out of the queue if it is there in `state`.
@@ -278,148 +346,15 @@ pub(crate) fn outgoing(
     Ok(frames)
 }
 
-impl Record for Entry {
-    const TABLE: Table = Table::Outbox;
-
-    /// `conversation(16) msg_id(16) dest?(1 | 16) content sealed(1)`, then, if sealed, `sent_at(8) K_b|hash(64)
-    /// lists(1 | user(16) version(4) hash(32) each) capsules(1 | device(16) cert_hash(32) kind(1) bytes each) body`.
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend(self.conversation.as_bytes());
-        out.extend(self.msg_id.as_bytes());
-        write_option(out, self.dest.as_ref().map(DeviceId::as_bytes));
-        write_bytes(out, &self.content);
-        out.push(u8::from(self.sealed.is_some()));
-        if let Some(sealed) = &self.sealed {
-            sealed.write(out);
-        }
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            conversation: ConversationId::from_bytes(reader.array()?),
-            msg_id: MsgId::from_bytes(reader.array()?),
-            dest: read_option(reader)?.map(DeviceId::from_bytes),
-            content: read_bytes(reader)?.to_vec(),
-            sealed: match reader.u8()? {
-                0 => None,
-                1 => Some(SealedMessage::read(reader)?),
-                _ => return Err(Malformed),
-            },
-        })
-    }
-}
-
-impl SealedMessage {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend(self.sent_at.as_millis().to_be_bytes());
-        out.extend(self.key.to_bytes().expose());
-        out.push(count(self.lists.len()));
-        for list in &self.lists {
-            out.extend(list.user.as_bytes());
-            out.extend(list.version.to_be_bytes());
-            out.extend(list.head_hash);
-        }
-        out.push(count(self.capsules.len()));
-        for capsule in &self.capsules {
-            out.extend(capsule.device.as_bytes());
-            out.extend(capsule.cert_hash);
-            out.push(capsule.kind.number());
-            write_bytes(out, &capsule.bytes);
-        }
-        write_bytes(out, &self.body);
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let sent_at = Timestamp::from_millis(reader.u64()?);
-        let key = BodyKey::from_bytes(&reader.array::<{ BodyKey::BYTES }>()?).map_err(|_| Malformed)?;
-        let mut lists = Vec::new();
-        for _ in 0..reader.u8()? {
-            lists.push(ListVersion {
-                user: UserId::from_bytes(reader.array()?),
-                version: reader.u32()?,
-                head_hash: reader.array()?,
-            });
-        }
-        let mut capsules = Vec::new();
-        for _ in 0..reader.u8()? {
-            capsules.push(SealedCapsule {
-                device: DeviceId::from_bytes(reader.array()?),
-                cert_hash: reader.array()?,
-                kind: CapsuleKind::from_number(reader.u8()?).ok_or(Malformed)?,
-                bytes: Bytes::copy_from_slice(read_bytes(reader)?),
-            });
-        }
-        Ok(Self {
-            sent_at,
-            key,
-            body: Bytes::copy_from_slice(read_bytes(reader)?),
-            lists,
-            capsules,
-        })
-    }
-}
-
-impl Record for Queued {
-    const TABLE: Table = Table::Queue;
-
-    /// `conversation(16) msg_id(16) rounds(1) failure(1) owed(1 | user(16) device(16) each)`.
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend(self.conversation.as_bytes());
-        out.extend(self.msg_id.as_bytes());
-        out.push(self.rounds);
-        out.push(match self.failure {
-            None => 0,
-            Some(Failure::NotFound) => 1,
-            Some(Failure::Malformed) => 2,
-            Some(Failure::ListsKeepChanging) => 3,
-            Some(Failure::IdentityChanged) => 4,
-        });
-        out.push(count(self.owed.len()));
-        for (user, device) in &self.owed {
-            out.extend(user.as_bytes());
-            out.extend(device.as_bytes());
-        }
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let conversation = ConversationId::from_bytes(reader.array()?);
-        let msg_id = MsgId::from_bytes(reader.array()?);
-        let rounds = reader.u8()?;
-        let failure = match reader.u8()? {
-            0 => None,
-            1 => Some(Failure::NotFound),
-            2 => Some(Failure::Malformed),
-            3 => Some(Failure::ListsKeepChanging),
-            4 => Some(Failure::IdentityChanged),
-            _ => return Err(Malformed),
-        };
-        let mut owed = Vec::new();
-        for _ in 0..reader.u8()? {
-            owed.push((
-                UserId::from_bytes(reader.array()?),
-                DeviceId::from_bytes(reader.array()?),
-            ));
-        }
-        Ok(Self {
-            conversation,
-            msg_id,
-            rounds,
-            failure,
-            owed,
-        })
-    }
-}
-
 fn queue_key(state: State, number: EntryNumber) -> Vec<u8> {
     key(&[&[state.to_byte()], &number.to_key()])
 }
 
-fn index_key(conversation: ConversationId, msg_id: MsgId, dest: Option<DeviceId>) -> Vec<u8> {
+fn index_key(conversation: ConversationId, msg_id: MsgId, dest: Option<DeviceId>, attempt: u8) -> Vec<u8> {
     let dest = dest.map_or([0; 16], |device| *device.as_bytes());
-    key(&[msg_id.as_bytes(), conversation.as_bytes(), &dest])
-}
-
-/// Lists and capsules are bounded by the devices of two users, so one byte counts them.
-fn count(length: usize) -> u8 {
-    u8::try_from(length).unwrap_or(u8::MAX)
+    let key = key(&[msg_id.as_bytes(), conversation.as_bytes(), &dest]);
+    match attempt {
+        0 => key,
+        attempt => [key.as_slice(), &[attempt]].concat(),
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! An upload is kept until the server has confirmed it, so a lost answer repeats the same keys instead of making more.
 
+use std::time::Duration;
+
 use unhidra_chain::{
     codec::{Malformed, Reader},
     prekey::{Generation, KemPrekey, OneTimePrekey, PrekeyId, SignedPrekey},
@@ -10,6 +12,7 @@ use unhidra_pair::{
     PrekeyPrefix, PrekeyStore, Publisher,
     prekeys::{NewPrekeys, Prekey, StandingPrekeys, Stock},
 };
+use unhidra_types::{ConversationId, Timestamp};
 use unhidra_wire::{
     base64::{Base64, Base64Array},
     rest,
@@ -19,6 +22,7 @@ use crate::{
     effects::Need,
     identity::CAPABILITIES,
     record::{Record, read_bytes, write_bytes},
+    security::{SecurityEvent, Suspicion},
     step::Step,
     store::{KeyRange, Order, StoreError, Table, Transaction},
 };
@@ -31,8 +35,14 @@ const GENERATION: &str = "prekey generation";
 const PENDING: &[u8] = b"pending prekeys";
 /// The signed and last-resort prekey of the current set, which every upload repeats.
 const STANDING: &[u8] = b"standing prekeys";
-/// Private halves loaded at once: every set of [`unhidra_pair::prekeys::PRIVATE_LIFETIME`], and more.
+/// Private halves kept: every set of [`unhidra_pair::prekeys::PRIVATE_LIFETIME`], and more; the oldest go first.
 const MAX_PREKEYS: usize = 4_096;
+/// When the set was last replaced because of what the server said.
+const REPLACED_AT: &str = "prekeys replaced";
+/// The server's word alone replaces a set at most once in this time.
+const REPLACING_PAUSE: Duration = Duration::from_secs(3_600);
+/// How far the server's generation may be above this device's, which was set back: more sets than it can have made.
+const MAX_GENERATION_LEAP: u64 = 1 << 20;
 
 /// Public prekeys on their way to the server.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,10 +77,21 @@ impl Step<'_> {
             dsk: &self.me.dsk,
             capabilities: CAPABILITIES,
         };
-        let replace = stock == Stock::Restored || store.replacement_due(self.now);
-        let made = if replace {
+        let is_old = store.replacement_due(self.now);
+        if stock == Stock::Restored && !is_old && !self.may_replace()? {
+            return Ok(());
+        }
+        let made = if stock == Stock::Restored || is_old {
             // Above whatever the server has, so that it takes the set.
-            let floor = store.generation().0.max(listed.generation);
+            let own = store.generation().0;
+            let floor = match listed.generation.checked_sub(own) {
+                None => own,
+                Some(leap) if leap <= MAX_GENERATION_LEAP => listed.generation,
+                Some(_) => {
+                    self.doubt_stock()?;
+                    own
+                }
+            };
             let store = PrekeyStore::restore(Generation(floor), store.keys().map(Prekey::to_bytes))
                 .map_err(|_| StoreError::Damaged(Table::Prekeys))?;
             Some(store.replace(&publisher, self.now, self.rng))
@@ -84,10 +105,33 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// Whether the server's word may replace the set now; if so, the next time is later.
+    fn may_replace(&mut self) -> Result<bool, StoreError> {
+        let last = Timestamp::from_millis(self.number(REPLACED_AT)?);
+        let may_replace = last == Timestamp::EPOCH || self.now.since(last) >= REPLACING_PAUSE;
+        if may_replace {
+            self.set_number(REPLACED_AT, self.now.as_millis());
+        }
+        Ok(may_replace)
+    }
+
+    /// A generation that this device can't have reached: believed once, it would leave none for the sets to come.
+    fn doubt_stock(&mut self) -> Result<(), StoreError> {
+        self.log(&SecurityEvent {
+            at: self.now,
+            reason: Suspicion::ImpossibleStock,
+            sender: self.me.user,
+            device: self.me.device,
+            conversation: ConversationId::CONTROL,
+            seq: 0,
+        })
+    }
+
     /// Forces a new set under the next generation: after a rollback of this device's store.
     pub(crate) fn replace_prekeys(&mut self) -> Result<(), StoreError> {
         self.tx.delete(Table::Identity, PENDING)?;
         self.effects.needs.insert(Need::Stock);
+        self.set_number(REPLACED_AT, 0);
         // Keys that a message may have spent in the lost future must not be compared with the server's stock.
         let generation = self.number(GENERATION)?;
         self.set_number(GENERATION, generation.saturating_add(1));
@@ -101,6 +145,9 @@ impl Step<'_> {
                 &prekey.id().to_u32().to_be_bytes(),
                 &prekey.to_bytes(),
             )?;
+        }
+        for id in made.store.surplus(MAX_PREKEYS) {
+            self.tx.delete(Table::Prekeys, &id.to_u32().to_be_bytes())?;
         }
         let standing = match &made.upload.standing {
             Some(standing) => standing.clone(),
@@ -174,7 +221,7 @@ impl Step<'_> {
     fn prekeys(&mut self) -> Result<PrekeyStore, StoreError> {
         let rows = self
             .tx
-            .scan(Table::Prekeys, &KeyRange::all(), Order::Ascending, MAX_PREKEYS)?;
+            .scan(Table::Prekeys, &KeyRange::all(), Order::Ascending, usize::MAX)?;
         let generation = Generation(self.number(GENERATION)?);
         PrekeyStore::restore(generation, rows.iter().map(|row| &row.value))
             .map_err(|_malformed| StoreError::Damaged(Table::Prekeys))

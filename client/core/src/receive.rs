@@ -20,14 +20,15 @@ use crate::{
     message::{MessageBody, StoredMessage},
     prekeys,
     record::{Record as _, key},
+    repair::{Repaired, place_of},
     security::{SecurityEvent, Suspicion},
     step::Step,
-    store::{StoreError, Table},
-    waiting::Waiting,
+    store::{KeyRange, Order, StoreError, Table},
+    waiting::{MAX_WAITING, MAX_WAITING_BYTES, Request, Waiting},
 };
 
-/// Entries kept waiting; the oldest go first.
-const MAX_WAITING: u64 = 1_000;
+/// Counts the bytes that wait.
+const WAITING_BYTES: &str = "waiting bytes";
 
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,9 @@ pub(crate) struct Tries {
 impl Step<'_> {
     /// Processes one entry; the caller has made sure that it is the next of its log.
     pub(crate) fn deliver(&mut self, deliver: &Deliver, tries: Tries) -> Result<Outcome, StoreError> {
+        if deliver.conversation == ConversationId::CONTROL {
+            return self.deliver_control(deliver, tries);
+        }
         let known = dedupe::find(
             self.tx,
             deliver.conversation,
@@ -61,8 +65,11 @@ impl Step<'_> {
         if known.is_some() {
             return Ok(Outcome::Done);
         }
-        let refusal = match self.open(deliver)? {
-            Ok(Verdict::Opened(opened, content)) => return self.take_in(deliver, opened, content),
+        let waiting = self.waiting_for(deliver)?;
+        let refusal = match self.open(deliver, waiting.as_ref())? {
+            Ok(Verdict::Opened(opened, content)) => {
+                return self.take_in(deliver, waiting.as_ref(), opened, content);
+            }
             Ok(Verdict::NeedsChain) if !tries.chain_fetched => {
                 return Ok(Outcome::NeedsChain(deliver.sender));
             }
@@ -80,17 +87,47 @@ impl Step<'_> {
             conversation: deliver.conversation,
             seq: deliver.seq,
         })?;
-        if refusal.keep {
+        if refusal.keep && waiting.is_none() {
             self.keep_waiting(deliver, refusal.reason)?;
+        } else if refusal.keep {
+            // What was given again can't be opened either.
+            self.note_unopened(place_of(deliver).sender, refusal.reason)?;
         }
         Ok(Outcome::Done)
     }
 
-    /// Opens capsule and body. The step's sessions are as before unless this succeeds.
-    fn open(&mut self, deliver: &Deliver) -> Result<Result<Verdict, Refusal>, StoreError> {
+    /// Whether an entry was stored, or is kept for later.
+    pub(crate) fn is_known(&mut self, deliver: &Deliver) -> Result<bool, StoreError> {
+        let place = place_of(deliver);
+        let (conversation, msg_id) = (place.conversation, place.msg_id);
+        Ok(
+            dedupe::find(self.tx, conversation, msg_id, place.sender.device)?.is_some()
+                || Request::find(self.tx, &place)?.is_some(),
+        )
+    }
+
+    /// Opens capsule and body, which is that of the first entry when the capsule was asked for. The step's sessions are
+    /// as before unless this succeeds.
+    fn open(
+        &mut self,
+        deliver: &Deliver,
+        waiting: Option<&Waiting>,
+    ) -> Result<Result<Verdict, Refusal>, StoreError> {
         let Some(capsule) = &deliver.capsule else {
+            let direct = unhidra_chain::direct::direct_conversation(self.me.user, deliver.sender);
+            let is_direct =
+                deliver.conversation == direct || self.conversation(deliver.conversation)?.is_some();
             // Groups are of a later version.
-            return Ok(Err(Refusal::wait(Suspicion::Unsupported)));
+            return Ok(Err(Refusal::wait(if is_direct {
+                Suspicion::NoCapsule
+            } else {
+                Suspicion::Unsupported
+            })));
+        };
+        let body = match (deliver.body.is_empty(), waiting) {
+            (false, _) => &deliver.body,
+            (true, Some(waiting)) => &waiting.body,
+            (true, None) => return Ok(Err(Refusal::drop(Suspicion::Unasked))),
         };
         let checked = Envelope::check(
             deliver.version,
@@ -126,7 +163,7 @@ impl Step<'_> {
             msg_id: deliver.msg_id,
             sender: received.sender,
         };
-        let plaintext = match body::open(body_key, &deliver.body, &context, self.me.user) {
+        let plaintext = match body::open(body_key, body, &context, self.me.user) {
             Ok(plaintext) => plaintext,
             Err(error) => return Ok(Err(error.into())),
         };
@@ -149,7 +186,7 @@ impl Step<'_> {
     }
 
     /// Opens the ratchet message; `None` when the sender's chain is needed first.
-    fn open_capsule(
+    pub(crate) fn open_capsule(
         &mut self,
         received: &Received<'_>,
     ) -> Result<Result<Option<Opened>, Refusal>, StoreError> {
@@ -220,6 +257,7 @@ impl Step<'_> {
     fn take_in(
         &mut self,
         deliver: &Deliver,
+        waiting: Option<&Waiting>,
         opened: Box<Opened>,
         opened_content: OpenedContent,
     ) -> Result<Outcome, StoreError> {
@@ -227,19 +265,19 @@ impl Step<'_> {
             user: deliver.sender,
             device: deliver.sender_device,
         };
-        let Opened {
-            sessions,
-            sent_at,
-            own_list,
-            accepted,
-            archived_since,
-            ..
-        } = *opened;
-        self.set_sessions(sessions);
-        if let Some(accepted) = accepted {
-            self.accept_handshake(&accepted)?;
-        }
-        self.require_list(sender.user, own_list, archived_since)?;
+        let sent_at = opened.sent_at;
+        let repaired = match waiting {
+            Some(waiting) => {
+                self.forget_waiting(waiting)?;
+                Repaired::Yes
+            }
+            None => Repaired::No,
+        };
+        // What was asked for is shown where it first stood.
+        let (seq, server_time) = waiting.map_or((deliver.seq, deliver.server_time), |waiting| {
+            (waiting.seq, waiting.server_time)
+        });
+        self.take_opened(sender, *opened, repaired)?;
         let OpenedContent {
             peer,
             cseq,
@@ -249,13 +287,7 @@ impl Step<'_> {
         } = opened_content;
         self.conversation_with(deliver.conversation, peer)?.on_server = true;
         let missing_before = self.count_message(deliver.conversation, sender.device, cseq)?;
-        dedupe::insert(
-            self.tx,
-            deliver.conversation,
-            deliver.msg_id,
-            sender.device,
-            deliver.seq,
-        )?;
+        dedupe::insert(self.tx, deliver.conversation, deliver.msg_id, sender.device, seq)?;
         let is_own = sender.user == self.me.user;
         if !is_own && Contact::of(self.tx, sender.user)?.blocked {
             return Ok(Outcome::Done);
@@ -265,6 +297,8 @@ impl Step<'_> {
                 self.take_receipt(deliver.conversation, sender.user, &ids)?;
                 return Ok(Outcome::Done);
             }
+            // What is for the device itself has no place among messages.
+            Content::Retry(_) | Content::ListHead { .. } => return self.misplaced(deliver),
             Content::Text(text) => MessageBody::Text(text),
             Content::Unknown => MessageBody::Unsupported(encoded),
         };
@@ -273,20 +307,59 @@ impl Step<'_> {
             sender: sender.user,
             sender_device: sender.device,
             sent_at,
-            server_time: deliver.server_time,
+            server_time,
             body_hash: hash,
             missing_before,
             body,
         };
-        self.place(deliver.conversation, deliver.seq, &message)?;
+        self.place(deliver.conversation, seq, &message)?;
         if is_own {
             // Written on another device of this user.
             self.accept_contact(peer)?;
         } else {
             let table = self.receipt_table(sender.user)?;
-            let place = key(&[deliver.conversation.as_bytes(), &deliver.seq.to_be_bytes()]);
+            let place = key(&[
+                deliver.conversation.as_bytes(),
+                &seq.to_be_bytes(),
+                deliver.msg_id.as_bytes(),
+            ]);
             self.tx.put(table, &place, deliver.msg_id.as_bytes())?;
         }
+        Ok(Outcome::Done)
+    }
+
+    /// Stores what every opened message brings, whatever it says.
+    pub(crate) fn take_opened(
+        &mut self,
+        sender: Address,
+        opened: Opened,
+        repaired: Repaired,
+    ) -> Result<(), StoreError> {
+        let Opened {
+            sessions,
+            own_list,
+            peer_list,
+            accepted,
+            archived_since,
+            ..
+        } = opened;
+        self.set_sessions(sessions);
+        if let Some(accepted) = accepted {
+            self.accept_handshake(&accepted)?;
+        }
+        self.note_opened(sender, repaired)?;
+        self.heed_lists(sender, (own_list, peer_list), archived_since)
+    }
+
+    fn misplaced(&mut self, deliver: &Deliver) -> Result<Outcome, StoreError> {
+        self.log(&SecurityEvent {
+            at: self.now,
+            reason: Suspicion::Misplaced,
+            sender: deliver.sender,
+            device: deliver.sender_device,
+            conversation: deliver.conversation,
+            seq: deliver.seq,
+        })?;
         Ok(Outcome::Done)
     }
 
@@ -302,30 +375,6 @@ impl Step<'_> {
         )?;
         let rows = self.number(prekeys::SEEN_KEYS)?.saturating_add(1);
         self.set_number(prekeys::SEEN_KEYS, rows);
-        Ok(())
-    }
-
-    /// A device names a newer list of its user than the one held: nothing is sealed for that user until it is here.
-    ///
-    /// What was sealed before the user's identity was replaced counts in the list of the old genesis.
-    fn require_list(
-        &mut self,
-        user: UserId,
-        version: unhidra_chain::ListVersion,
-        archived_since: Option<Timestamp>,
-    ) -> Result<(), StoreError> {
-        let Some(mut peer) = self.peer(user)? else {
-            return Ok(());
-        };
-        let is_of_another_genesis = archived_since.is_some_and(|since| since <= peer.since);
-        if is_of_another_genesis {
-            return Ok(());
-        }
-        if peer.head.is_some_and(|head| head.version < version) && peer.required < version {
-            peer.required = version;
-            peer.save(self.tx, user.as_bytes())?;
-            self.need_chain(user)?;
-        }
         Ok(())
     }
 
@@ -357,15 +406,56 @@ impl Step<'_> {
 
     fn keep_waiting(&mut self, deliver: &Deliver, reason: Suspicion) -> Result<(), StoreError> {
         let number = self.next_number("waiting")?;
-        Waiting::new(deliver, reason, self.now).save(self.tx, &number.to_be_bytes())?;
-        if let Some(oldest) = number.checked_sub(MAX_WAITING) {
-            self.tx.delete(Table::Waiting, &oldest.to_be_bytes())?;
+        let waiting = Waiting::new(deliver, reason, self.now);
+        self.make_room_for(&waiting, number)?;
+        waiting.save(self.tx, &number.to_be_bytes())?;
+        let request = Request::new(number, &waiting);
+        request.keep(self.tx, &waiting.place())?;
+        if request.unopened().is_some() {
+            self.note_unopened(waiting.place().sender, reason)?;
         }
         self.effects.notices.push(Notice::Waiting {
             conversation: deliver.conversation,
             seq: deliver.seq,
         });
         Ok(())
+    }
+
+    /// The entry of the same message that waits, if there is one.
+    fn waiting_for(&mut self, deliver: &Deliver) -> Result<Option<Waiting>, StoreError> {
+        match Request::find(self.tx, &place_of(deliver))? {
+            Some(request) => Waiting::load(self.tx, &request.number.to_be_bytes()),
+            None => Ok(None),
+        }
+    }
+
+    fn make_room_for(&mut self, waiting: &Waiting, number: u64) -> Result<(), StoreError> {
+        let held = self.number(WAITING_BYTES)?.saturating_add(waiting.bytes());
+        self.set_number(WAITING_BYTES, held);
+        if let Some(oldest) = number.checked_sub(MAX_WAITING)
+            && let Some(oldest) = Waiting::load(self.tx, &oldest.to_be_bytes())?
+        {
+            self.forget_waiting(&oldest)?;
+        }
+        while self.number(WAITING_BYTES)? > MAX_WAITING_BYTES {
+            let range = KeyRange::all();
+            let Some(oldest) = self.tx.scan(Table::Waiting, &range, Order::Ascending, 1)?.pop() else {
+                return Ok(());
+            };
+            self.tx.delete(Table::Waiting, &oldest.key)?;
+            self.forget_waiting(&Waiting::decode(&oldest.value)?)?;
+        }
+        Ok(())
+    }
+
+    /// An entry waits no longer: it was opened, or there is no room.
+    pub(crate) fn forget_waiting(&mut self, waiting: &Waiting) -> Result<(), StoreError> {
+        let held = self.number(WAITING_BYTES)?.saturating_sub(waiting.bytes());
+        self.set_number(WAITING_BYTES, held);
+        if let Some(request) = Request::find(self.tx, &waiting.place())? {
+            self.tx.delete(Table::Waiting, &request.number.to_be_bytes())?;
+        }
+        Request::forget(self.tx, &waiting.place())
     }
 }
 
@@ -386,13 +476,13 @@ struct OpenedContent {
 
 /// Why an entry is not taken as a message, and whether it is kept for later.
 #[derive(Clone, Copy)]
-struct Refusal {
-    reason: Suspicion,
+pub(crate) struct Refusal {
+    pub(crate) reason: Suspicion,
     keep: bool,
 }
 
 impl Refusal {
-    const fn drop(reason: Suspicion) -> Self {
+    pub(crate) const fn drop(reason: Suspicion) -> Self {
         Self { reason, keep: false }
     }
 

@@ -82,6 +82,16 @@ suspicions! {
     Unsupported = 11, "message needs a newer version";
     /// The sender's identity key is not the pinned one.
     IdentityChanged = 12, "sender's identity has changed";
+    /// The entry has no capsule for this device.
+    NoCapsule = 20, "message came without its key";
+    /// A device asks for a message that was not sent to it.
+    RetryOfStranger = 21, "repair asked for by a device that was no recipient";
+    /// A device has named a version of its user's list that can't be, or that it never proved.
+    UnprovenList = 22, "device names a list that nobody has seen";
+    /// An answer to a question that was not asked.
+    Unasked = 23, "repair that was not asked for";
+    /// The server states a prekey generation that this device can't have had.
+    ImpossibleStock = 24, "server states prekeys that never were";
 }
 
 impl Suspicion {

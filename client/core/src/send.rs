@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry as Slot};
 use bytes::Bytes;
 use unhidra_chain::{Chain, ListVersion as Version, Liveness};
 use unhidra_pair::{
-    Address, Capsule as BodyKey, Kind, Outgoing, SealError,
+    Address, Kind, Outgoing, SealError,
     body::{self, Context, Plaintext},
 };
 use unhidra_types::{ConversationId, MsgId, UserId};
@@ -17,7 +17,7 @@ use unhidra_wire::{
 use crate::{
     dedupe,
     effects::{Failure, Need, Notice, OutboxChange},
-    outbox::{Entry, EntryNumber, Queued, SealedCapsule, SealedMessage, State},
+    outbox::{Entry, EntryNumber, Queued, SealedBody, SealedCapsule, SealedMessage, State},
     step::Step,
     store::StoreError,
 };
@@ -102,10 +102,10 @@ impl Step<'_> {
             return Ok(false);
         }
         self.conversation_with(conversation, peer)?;
-        let number = EntryNumber(self.next_number("outbox")?);
         let mut entry = Entry {
             conversation,
             msg_id,
+            attempt: 0,
             dest: None,
             content,
             sealed: None,
@@ -119,10 +119,19 @@ impl Step<'_> {
         if !sealed {
             self.drafted(plans)?.insert(conversation);
         }
+        self.enqueue(&entry, &queued, state)?;
+        Ok(true)
+    }
+
+    /// Puts a new entry at the end of the outbox.
+    pub(crate) fn enqueue(&mut self, entry: &Entry, queued: &Queued, state: State) -> Result<(), StoreError> {
+        let number = EntryNumber(self.next_number("outbox")?);
         entry.save_at(self.tx, number)?;
         queued.enqueue(self.tx, state, number)?;
-        Entry::forget_oldest(self.tx, number)?;
-        Ok(true)
+        if state == State::Ready {
+            self.effects.outbox = self.effects.outbox.max(OutboxChange::Grown);
+        }
+        Entry::forget_oldest(self.tx, number)
     }
 
     /// Goes on with drafts, stale entries and owed devices, as far as one step may.
@@ -132,7 +141,7 @@ impl Step<'_> {
         sealed += self.advance_state(&mut plans, State::Draft)?;
         sealed += self.advance_owed(&mut plans)?;
         self.effects.more |= sealed >= SEALED_PER_STEP;
-        Ok(())
+        self.ask_for_repair()
     }
 
     fn drafted<'p>(&mut self, plans: &'p mut Plans) -> Result<&'p mut BTreeSet<ConversationId>, StoreError> {
@@ -219,10 +228,7 @@ impl Step<'_> {
             sealed: Some(message),
             ..*entry
         };
-        let number = EntryNumber(self.next_number("outbox")?);
-        entry.save_at(self.tx, number)?;
-        queued.enqueue(self.tx, State::Ready, number)?;
-        self.effects.outbox = self.effects.outbox.max(OutboxChange::Grown);
+        self.enqueue(&entry, &queued, State::Ready)?;
         Ok(true)
     }
 
@@ -250,8 +256,10 @@ impl Step<'_> {
         self.conversation_with(entry.conversation, plan.peer)?.sealed = plaintext.cseq;
         let mut message = SealedMessage {
             sent_at: self.now,
-            key: body.capsule,
-            body: Bytes::from(body.object),
+            body: Some(SealedBody {
+                key: body.capsule,
+                object: Bytes::from(body.object),
+            }),
             lists: plan.lists.clone(),
             capsules: Vec::with_capacity(plan.recipients.len()),
         };
@@ -277,7 +285,8 @@ impl Step<'_> {
             return Ok(false);
         };
         let same_lists = plan.lists.iter().all(|list| message.lists.contains(list));
-        if same_lists {
+        // What the server had taken before was not refused for its lists.
+        if same_lists && !(queued.again && queued.rounds == 0) {
             // Nothing newer is known yet: what the server holds is on its way, or the server is not telling.
             self.need_chain(plan.peer)?;
             self.need_chain(self.me.user)?;
@@ -292,12 +301,13 @@ impl Step<'_> {
         message.capsules.retain(of_the_first);
         message.lists.clone_from(&plan.lists);
         queued.owed = match entry.dest {
-            None => plan.owed.iter().copied().map(parts).collect(),
-            Some(_) => Vec::new(),
+            None if !queued.again => plan.owed.iter().copied().map(parts).collect(),
+            _ => Vec::new(),
         };
         let new = recipients.iter().filter(|recipient| {
-            // What is for one device concerns no other.
+            // What is for one device concerns no other, and what was taken before nobody new.
             entry.dest.is_none()
+                && !queued.again
                 && message
                     .capsules
                     .iter()
@@ -331,7 +341,9 @@ impl Step<'_> {
             peer_list: recipient.version,
         };
         let (conversation, now) = (plan.conversation, self.now);
-        let key: &BodyKey = &message.key;
+        let Some(SealedBody { key, .. }) = &message.body else {
+            return Err(StoreError::Damaged(crate::store::Table::Outbox));
+        };
         let sealed = self.with_sessions(recipient.address, |sessions, rng| {
             let sealed = sessions.seal_capsule(&outgoing, conversation, key, now, rng)?;
             Ok::<_, SealError>((sealed.sessions, (sealed.kind, sealed.bytes)))

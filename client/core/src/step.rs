@@ -19,6 +19,7 @@ use crate::{
     identity::Identity,
     peer::{Peer, PeerDevice, StoredChain},
     record::{Record, key, last_number},
+    repair::Repair,
     security::{MAX_SECURITY_EVENTS, SecurityEvent},
     store::{StoreError, Table, Transaction},
 };
@@ -34,6 +35,10 @@ pub(crate) struct ChainCache {
 /// Users kept in memory; when it is full, all go: chains can be restored from the store, and what was told is told
 /// again.
 const MAX_CACHED_CHAINS: usize = 1_024;
+/// Logs whose cursors are kept; entries of further ones are not taken, and come again with every connection.
+pub(crate) const MAX_LOGS: u64 = 16_384;
+/// Counts the rows of [`Table::Cursors`].
+const LOGS: &str = "logs";
 
 /// A step.
 pub(crate) struct Step<'a> {
@@ -50,6 +55,8 @@ pub(crate) struct Step<'a> {
     counters: BTreeMap<(ConversationId, DeviceId), u64>,
     numbers: BTreeMap<&'static str, u64>,
     cursors: BTreeMap<ConversationId, Loaded<Option<u64>>>,
+    repairs: BTreeMap<(UserId, DeviceId), Loaded<Repair>>,
+    own_version: Option<ListVersion>,
 }
 
 struct Loaded<T> {
@@ -78,6 +85,8 @@ impl<'a> Step<'a> {
             counters: BTreeMap::new(),
             numbers: BTreeMap::new(),
             cursors: BTreeMap::new(),
+            repairs: BTreeMap::new(),
+            own_version: None,
         }
     }
 
@@ -112,6 +121,12 @@ impl<'a> Step<'a> {
                     .put(Table::Cursors, conversation.as_bytes(), &seq.to_be_bytes())?;
             }
         }
+        for ((user, device), repair) in self.repairs {
+            if repair.changed {
+                let place = Repair::key(Address { user, device });
+                repair.value.save(self.tx, &place)?;
+            }
+        }
         for (name, number) in self.numbers {
             self.tx
                 .put(Table::Numbers, name.as_bytes(), &number.to_be_bytes())?;
@@ -141,8 +156,54 @@ impl<'a> Step<'a> {
     }
 
     pub(crate) fn keep_chain(&mut self, chain: &Arc<Chain>) -> Result<(), StoreError> {
+        self.own_version = None;
         self.chains.keep(chain);
         StoredChain::put(self.tx, chain)
+    }
+
+    /// The version of the own user's list held; 0 before there is one.
+    pub(crate) fn own_version(&mut self) -> Result<ListVersion, StoreError> {
+        if let Some(version) = self.own_version {
+            return Ok(version);
+        }
+        let head = self.peer(self.me.user)?.and_then(|own| own.head);
+        let version = head.map_or(ListVersion(0), |head| head.version);
+        self.own_version = Some(version);
+        Ok(version)
+    }
+
+    /// How it stands with what a device sends.
+    pub(crate) fn repair(&mut self, peer: Address) -> Result<Repair, StoreError> {
+        self.load_repair(peer).map(|loaded| loaded.value)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn repair_mut(&mut self, peer: Address) -> Result<&mut Repair, StoreError> {
+        let loaded = self.load_repair(peer)?;
+        loaded.changed = true;
+        Ok(&mut loaded.value)
+    }
+
+    fn load_repair(&mut self, peer: Address) -> Result<&mut Loaded<Repair>, StoreError> {
+        use std::collections::btree_map::Entry;
+        match self.repairs.entry((peer.user, peer.device)) {
+            Entry::Occupied(loaded) => Ok(loaded.into_mut()),
+            Entry::Vacant(vacant) => {
+                let value = Repair::load(self.tx, &Repair::key(peer))?.unwrap_or(Repair::new());
+                let changed = false;
+                Ok(vacant.insert(Loaded { value, changed }))
+            }
+        }
+    }
+
+    /// The devices whose standing this step has looked at.
+    pub(crate) fn changed_repairs(&self) -> Vec<Address> {
+        let keys = self.repairs.keys();
+        keys.map(|(user, device)| Address {
+            user: *user,
+            device: *device,
+        })
+        .collect()
     }
 
     /// Tells, once for each version, that the server withholds a list that is required.
@@ -291,9 +352,18 @@ impl<'a> Step<'a> {
         }
     }
 
-    pub(crate) fn set_cursor(&mut self, conversation: ConversationId, seq: u64) {
+    /// Sets how far a log is processed. False, and nothing is set, when it is a new log and [`MAX_LOGS`] are known.
+    pub(crate) fn set_cursor(&mut self, conversation: ConversationId, seq: u64) -> Result<bool, StoreError> {
+        if self.cursor(conversation)?.is_none() {
+            let logs = self.number(LOGS)?;
+            if logs >= MAX_LOGS {
+                return Ok(false);
+            }
+            self.set_number(LOGS, logs.saturating_add(1));
+        }
         let (value, changed) = (Some(seq), true);
         self.cursors.insert(conversation, Loaded { value, changed });
+        Ok(true)
     }
 
     /// Raises a running number and returns it; the first is 1.

@@ -249,7 +249,7 @@ tables! {
     /// How far each log is processed. By conversation.
     Cursors = 22, "cursors";
     /// Hashes of own messages that were thrown away. By conversation and seq.
-    Pruned = 40, "pruned";
+    Pruned = 44, "pruned";
     /// What the user wants of other users: blocked, accepted, asking. By user.
     Contacts = 44, "contacts";
     /// Receipts of users whose request is not accepted. By conversation and seq.
@@ -258,6 +258,14 @@ tables! {
     IdentityChanges = 42, "identity changes";
     /// Identities that their users have replaced. By user.
     RetiredIdentities = 43, "retired identities";
+    /// When a waiting entry is to be asked for. By sender, sending device, conversation and message.
+    Requests = 30, "requests";
+    /// How it stands with what a device sends. By user and device.
+    Repairs = 31, "repairs";
+    /// Entries of the outbox in the order in which the server took them. By a running number.
+    Taken = 32, "taken";
+    /// List versions that a device has named and that are not held. By user and device.
+    Claims = 33, "claims";
 }
 
 #[cfg(test)]

@@ -2,13 +2,18 @@
 
 use alloc::{string::String, vec::Vec};
 
+use bytes::Bytes;
 use prost::Message as _;
-use unhidra_types::{MsgId, limits::MAX_TEXT_BYTES};
+use unhidra_types::{ConversationId, MsgId, limits::MAX_TEXT_BYTES};
 
 use crate::proto::content as proto;
 
 /// Message ids in one receipt.
 pub const MAX_RECEIPT_IDS: usize = 256;
+/// Messages in one retry.
+pub const MAX_RETRY_IDS: usize = 64;
+/// Chain records in one list head.
+pub const MAX_LIST_RECORDS: usize = 256;
 
 /// Content of a known kind, or the fact that a newer version is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +22,44 @@ pub enum Content {
     Text(String),
     /// Messages that the sending device has opened and stored.
     Receipt(Vec<MsgId>),
+    /// Messages that the sending device could not open; in a control log only.
+    Retry(Vec<Unopened>),
+    /// Records of the sending user's chain from number `from` on, or the question for those that the sender lacks; in
+    /// a control log only.
+    ListHead {
+        /// The number of the first record, at least 1.
+        from: u32,
+        /// The records as they were signed.
+        records: Vec<Vec<u8>>,
+    },
     /// A kind that this version does not know.
     Unknown,
+}
+
+/// A message that could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unopened {
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// The message.
+    pub msg_id: MsgId,
+    /// Why.
+    pub reason: UnopenedReason,
+}
+
+/// Why a message could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnopenedReason {
+    /// No header key opens it.
+    NoHeaderKey,
+    /// Its position is spent.
+    KeyGone,
+    /// It names a prekey that is not held.
+    UnknownPrekey,
+    /// It lies too far ahead.
+    SkipTooFar,
+    /// The entry had no capsule.
+    NoCapsule,
 }
 
 /// Why bytes are not content, or content can't be sent.
@@ -46,7 +87,21 @@ impl Content {
             Self::Receipt(ids) => Kind::Receipt(proto::Receipt {
                 delivered: ids
                     .iter()
-                    .map(|id| bytes::Bytes::copy_from_slice(id.as_bytes()))
+                    .map(|id| Bytes::copy_from_slice(id.as_bytes()))
+                    .collect(),
+            }),
+            Self::Retry(unopened) if unopened.len() > MAX_RETRY_IDS => return Err(ContentError::Malformed),
+            Self::Retry(unopened) => Kind::Retry(proto::Retry {
+                unopened: unopened.iter().copied().map(Unopened::to_proto).collect(),
+            }),
+            Self::ListHead { records, .. } if records.len() > MAX_LIST_RECORDS => {
+                return Err(ContentError::Malformed);
+            }
+            Self::ListHead { from, records } => Kind::ListHead(proto::ListHead {
+                from: *from,
+                records: records
+                    .iter()
+                    .map(|record| Bytes::copy_from_slice(record))
                     .collect(),
             }),
             Self::Unknown => return Err(ContentError::Malformed),
@@ -75,7 +130,54 @@ impl Content {
                 .collect::<Result<_, _>>()
                 .map(Self::Receipt)
                 .map_err(|_| ContentError::Malformed),
+            Some(Kind::Retry(retry)) if retry.unopened.len() > MAX_RETRY_IDS => Err(ContentError::Malformed),
+            Some(Kind::Retry(retry)) => {
+                let unopened = retry.unopened.iter().map(Unopened::from_proto);
+                unopened.collect::<Result<_, _>>().map(Self::Retry)
+            }
+            Some(Kind::ListHead(head)) if head.from == 0 || head.records.len() > MAX_LIST_RECORDS => {
+                Err(ContentError::Malformed)
+            }
+            Some(Kind::ListHead(head)) => Ok(Self::ListHead {
+                from: head.from,
+                records: head.records.iter().map(|record| record.to_vec()).collect(),
+            }),
         }
+    }
+}
+
+impl Unopened {
+    fn to_proto(self) -> proto::Unopened {
+        use proto::UnopenedReason as Reason;
+        let reason = match self.reason {
+            UnopenedReason::NoHeaderKey => Reason::NoHeaderKey,
+            UnopenedReason::KeyGone => Reason::KeyGone,
+            UnopenedReason::UnknownPrekey => Reason::UnknownPrekey,
+            UnopenedReason::SkipTooFar => Reason::SkipTooFar,
+            UnopenedReason::NoCapsule => Reason::NoCapsule,
+        };
+        proto::Unopened {
+            conversation: Bytes::copy_from_slice(self.conversation.as_bytes()),
+            msg_id: Bytes::copy_from_slice(self.msg_id.as_bytes()),
+            reason: reason.into(),
+        }
+    }
+
+    fn from_proto(unopened: &proto::Unopened) -> Result<Self, ContentError> {
+        use proto::UnopenedReason as Reason;
+        let malformed = |_| ContentError::Malformed;
+        Ok(Self {
+            conversation: ConversationId::try_from(unopened.conversation.as_ref()).map_err(malformed)?,
+            msg_id: MsgId::try_from(unopened.msg_id.as_ref()).map_err(malformed)?,
+            reason: match unopened.reason() {
+                Reason::KeyGone => UnopenedReason::KeyGone,
+                Reason::UnknownPrekey => UnopenedReason::UnknownPrekey,
+                Reason::SkipTooFar => UnopenedReason::SkipTooFar,
+                Reason::NoCapsule => UnopenedReason::NoCapsule,
+                // A reason of a later version: the message is as unread as with any other.
+                Reason::NoHeaderKey | Reason::Unspecified => UnopenedReason::NoHeaderKey,
+            },
+        })
     }
 }
 
@@ -88,6 +190,15 @@ mod tests {
         for content in [
             Content::Text("grüße".into()),
             Content::Receipt(alloc::vec![MsgId::from_bytes([3; 16])]),
+            Content::Retry(alloc::vec![Unopened {
+                conversation: ConversationId::from_bytes([4; 16]),
+                msg_id: MsgId::from_bytes([5; 16]),
+                reason: UnopenedReason::SkipTooFar,
+            }]),
+            Content::ListHead {
+                from: 2,
+                records: alloc::vec![alloc::vec![6; 231]],
+            },
         ] {
             assert_eq!(Content::decode(&content.encode().unwrap()), Ok(content));
         }

@@ -6,8 +6,9 @@ use unhidra_wire::frame::{ListVersion, ServerFrame, Welcome};
 use crate::{
     effects::{Need, Notice, OutboxChange},
     inbox::{Inboxes, Item},
+    setback::Standing,
     step::Step,
-    store::{KeyRange, Order, StoreError, Table},
+    store::StoreError,
 };
 
 pub(super) fn take_frame(
@@ -35,23 +36,19 @@ pub(super) fn take_frame(
         ServerFrame::CaughtUp => {
             step.effects.notices.push(Notice::CaughtUp);
             // The backlog has been read, so keys that only it could name may go.
-            step.expire_prekeys()
+            step.expire_prekeys()?;
+            step.expire_outbox()?;
+            step.review_claims()
         }
         ServerFrame::ListChanged(head) => listed(step, inboxes, head),
     }
 }
 
 fn welcomed(step: &mut Step<'_>, inboxes: &mut Inboxes, welcome: &Welcome) -> Result<(), StoreError> {
-    if let Some(last) = welcome.last_accepted {
-        let known = step.tx.scan(
-            Table::OutboxIndex,
-            &KeyRange::prefix(last.as_bytes()),
-            Order::Ascending,
-            1,
-        )?;
-        if known.is_empty() {
-            roll_forward(step)?;
-        }
+    match step.standing_of(welcome)? {
+        Standing::Level => {}
+        Standing::SetBack(taken) => step.send_again(taken)?,
+        Standing::Ahead => roll_forward(step)?,
     }
     listed(step, inboxes, welcome.own_list)?;
     if step.stock_is_due(welcome.stock)? {

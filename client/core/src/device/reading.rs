@@ -92,8 +92,11 @@ impl<S: Store> Device<S> {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Message>, StoreError> {
-        let last = key(&[conversation.as_bytes(), &after.to_be_bytes()]);
-        let range = KeyRange::prefix(conversation.as_bytes()).after(&last);
+        let Some(next) = after.checked_add(1) else {
+            return Ok(Vec::new());
+        };
+        let first = key(&[conversation.as_bytes(), &next.to_be_bytes()]);
+        let range = KeyRange::prefix(conversation.as_bytes()).starting_at(&first);
         self.messages(&range, Order::Ascending, limit)
     }
 
@@ -261,7 +264,8 @@ fn all(tx: &mut dyn Transaction, table: Table) -> Result<Vec<Vec<u8>>, StoreErro
 
 fn message(place: &[u8], stored: &[u8]) -> Result<Message, StoreError> {
     let damaged = || StoreError::Damaged(Table::Messages);
-    let (conversation, _) = place.split_first_chunk().ok_or_else(damaged)?;
-    let seq = last_number(Table::Messages, place)?;
+    let (conversation, rest) = place.split_first_chunk().ok_or_else(damaged)?;
+    let (seq, _twin) = rest.split_first_chunk().ok_or_else(damaged)?;
+    let seq = u64::from_be_bytes(*seq);
     Ok(StoredMessage::decode(stored)?.at(ConversationId::from_bytes(*conversation), seq))
 }
