@@ -14,7 +14,7 @@ use unhidra_wire::{
     rest,
 };
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Directory {
     pub(crate) chains: BTreeMap<UserId, Chain>,
     prekeys: BTreeMap<DeviceId, rest::UploadPrekeys>,
@@ -22,6 +22,10 @@ pub(crate) struct Directory {
     pub(crate) without_bundles: Vec<DeviceId>,
     /// Users whose chain is shown to others only as long as this.
     pub(crate) withheld: BTreeMap<UserId, Chain>,
+    /// Bundles handed out.
+    pub(crate) taken: usize,
+    /// What is said of a device's stock instead of the truth.
+    pub(crate) lies: BTreeMap<DeviceId, u64>,
 }
 
 impl Directory {
@@ -30,7 +34,7 @@ impl Directory {
     }
 
     /// A user's chain as the server shows it to `reader`.
-    fn shown(&self, user: UserId, reader: UserId) -> &Chain {
+    pub(crate) fn shown(&self, user: UserId, reader: UserId) -> &Chain {
         let withheld = self.withheld.get(&user).filter(|_| user != reader);
         withheld.unwrap_or(&self.chains[&user])
     }
@@ -81,8 +85,9 @@ impl Directory {
 
     pub(crate) fn stock(&self, device: DeviceId) -> rest::Stock {
         let held = self.prekeys.get(&device);
+        let lie = self.lies.get(&device).copied();
         rest::Stock {
-            generation: held.map_or(0, |held| held.generation),
+            generation: lie.unwrap_or_else(|| held.map_or(0, |held| held.generation)),
             one_time: held.map_or_else(Vec::new, |held| held.one_time.iter().map(|key| key.id).collect()),
             one_time_kem: held.map_or_else(Vec::new, |held| {
                 held.one_time_kem.iter().map(|key| key.id).collect()
@@ -100,6 +105,7 @@ impl Directory {
     }
 
     pub(crate) fn take(&mut self, devices: &[DeviceId]) -> rest::Bundles {
+        self.taken += devices.len();
         let bundles = devices
             .iter()
             .filter(|device| !self.without_bundles.contains(device))

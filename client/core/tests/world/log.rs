@@ -7,7 +7,14 @@ use unhidra_wire::frame::{Append, Appended, Deliver, Refusal, Refused, ServerFra
 
 use crate::directory::Directory;
 
+#[derive(Clone)]
 pub(crate) struct Logs {
+    /// What is said to devices themselves.
+    pub(crate) control: BTreeMap<DeviceId, Vec<Entry>>,
+    /// Whether what is said to devices is lost on its way.
+    pub(crate) is_deaf: bool,
+    /// Numbers that a restore left out: from which entry on, and how many.
+    pub(crate) gaps: BTreeMap<ConversationId, (usize, u64)>,
     pub(crate) members: BTreeMap<ConversationId, [UserId; 2]>,
     pub(crate) entries: BTreeMap<ConversationId, Vec<Entry>>,
     pub(crate) cursors: BTreeMap<(DeviceId, ConversationId), u64>,
@@ -25,6 +32,9 @@ pub(crate) struct Entry {
 impl Logs {
     pub(crate) const fn new() -> Self {
         Self {
+            control: BTreeMap::new(),
+            is_deaf: false,
+            gaps: BTreeMap::new(),
             members: BTreeMap::new(),
             entries: BTreeMap::new(),
             cursors: BTreeMap::new(),
@@ -62,15 +72,37 @@ impl Logs {
                 server_time,
             })
         };
+        if let (ConversationId::CONTROL, Some(dest)) = (append.conversation, append.dest) {
+            let log = self.control.entry(dest).or_default();
+            let seq = log.len() as u64 + 1;
+            let answer = appended(seq, now);
+            self.last_accepted.insert(device, append.msg_id);
+            if self.is_deaf {
+                return (answer, None);
+            }
+            log.push(Entry {
+                sender,
+                device,
+                append,
+                server_time: now,
+            });
+            return (answer, Some(seq));
+        }
+        let gap = self.gaps.get(&append.conversation).copied();
         let Some(members) = self.members.get(&append.conversation) else {
             return (refused(Refusal::NotFound, Vec::new()), None);
         };
         let log = self.entries.entry(append.conversation).or_default();
         let same = |entry: &Entry| {
-            (entry.device, entry.append.msg_id, entry.append.dest) == (device, append.msg_id, append.dest)
+            (
+                entry.device,
+                entry.append.msg_id,
+                entry.append.dest,
+                entry.append.attempt,
+            ) == (device, append.msg_id, append.dest, append.attempt)
         };
         if let Some(index) = log.iter().position(same) {
-            return (appended(index as u64 + 1, log[index].server_time), None);
+            return (appended(numbered(gap, index), log[index].server_time), None);
         }
         let heads: Vec<_> = members
             .iter()
@@ -81,13 +113,19 @@ impl Logs {
             .iter()
             .map(|list| (list.user, list.version))
             .collect();
-        if named != heads.iter().map(|list| (list.user, list.version)).collect() {
+        // A server that shows an old list takes what names a newer one: it wants the message.
+        let is_current = |head: &unhidra_wire::frame::ListVersion| {
+            named
+                .iter()
+                .any(|(user, version)| *user == head.user && *version >= head.version)
+        };
+        if !heads.iter().all(is_current) {
             return (refused(Refusal::StaleList, heads), None);
         }
         let live = |device: DeviceId| {
             members
                 .iter()
-                .any(|user| directory.chains[user].is_live(device, now).is_live())
+                .any(|user| directory.shown(*user, sender).is_live(device, now).is_live())
         };
         if !append
             .capsules
@@ -96,7 +134,7 @@ impl Logs {
         {
             return (refused(Refusal::UnknownDevice, Vec::new()), None);
         }
-        let seq = log.len() as u64 + 1;
+        let seq = numbered(gap, log.len());
         let answer = appended(seq, now);
         self.last_accepted.insert(device, append.msg_id);
         log.push(Entry {
@@ -108,16 +146,32 @@ impl Logs {
         (answer, Some(seq))
     }
 
+    /// The number of the last entry, given or left out.
+    pub(crate) fn head(&self, conversation: ConversationId, device: DeviceId) -> u64 {
+        let length = self.log(conversation, device).map_or(0, Vec::len);
+        let gap = self.gaps.get(&conversation).copied();
+        numbered(gap, length) - 1
+    }
+
+    fn log(&self, conversation: ConversationId, device: DeviceId) -> Option<&Vec<Entry>> {
+        match conversation {
+            ConversationId::CONTROL => self.control.get(&device),
+            conversation => self.entries.get(&conversation),
+        }
+    }
+
     /// One entry as `device` sees it.
     pub(crate) fn frame(&self, conversation: ConversationId, seq: u64, device: DeviceId) -> ServerFrame {
-        let entry = &self.entries[&conversation][seq as usize - 1];
-        let capsule = entry
-            .append
-            .capsules
-            .iter()
-            .find(|capsule| capsule.device == device);
+        let gap = self.gaps.get(&conversation).copied();
+        let log = self.log(conversation, device).unwrap();
+        let entry = (0..log.len()).find(|index| numbered(gap, *index) == seq);
+        let capsule = entry.and_then(|index| {
+            let mut capsules = log[index].append.capsules.iter();
+            let own = capsules.find(|capsule| capsule.device == device);
+            own.map(|capsule| (&log[index], capsule))
+        });
         match capsule {
-            Some(capsule) => ServerFrame::Deliver(Deliver {
+            Some((entry, capsule)) => ServerFrame::Deliver(Deliver {
                 conversation,
                 seq,
                 msg_id: entry.append.msg_id,
@@ -145,9 +199,15 @@ impl Logs {
         to: u64,
         device: DeviceId,
     ) -> Vec<ServerFrame> {
-        let head = self.entries.get(&conversation).map_or(0, |log| log.len() as u64);
+        let head = self.head(conversation, device);
         (from.max(1)..=to.min(head))
             .map(|seq| self.frame(conversation, seq, device))
             .collect()
     }
+}
+
+/// The number of the entry at `index`.
+fn numbered(gap: Option<(usize, u64)>, index: usize) -> u64 {
+    let left_out = gap.filter(|(from, _)| index >= *from).map_or(0, |(_, by)| by);
+    index as u64 + 1 + left_out
 }

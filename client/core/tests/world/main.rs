@@ -9,7 +9,11 @@
 mod archive;
 mod claims;
 mod directory;
+mod hostile;
+mod lists;
 mod log;
+mod repair;
 mod scripts;
+mod setback;
 mod strangers;
 mod world;

@@ -169,6 +169,9 @@ impl World {
             own_list: self.directory.head(user),
             stock: self.directory.counts(id),
         })]);
+        let control = ConversationId::CONTROL;
+        let cursor = self.logs.cursors.get(&(id, control)).copied().unwrap_or(0);
+        frames.extend(self.logs.range(control, cursor + 1, u64::MAX, id));
         let logs = self
             .logs
             .members
@@ -385,10 +388,21 @@ impl World {
         let (user, id) = (self.machines[machine].user, self.machines[machine].device.id());
         match frame {
             ClientFrame::Append(append) => {
-                let conversation = append.conversation;
+                let (conversation, dest) = (append.conversation, append.dest);
                 let (answer, new) = self.logs.append(&self.directory, user, id, append, self.now);
                 self.push(machine, answer);
                 let Some(seq) = new else { return };
+                if conversation == ConversationId::CONTROL {
+                    let hears = |machine: &Machine| Some(machine.device.id()) == dest;
+                    for machine in 0..self.machines.len() {
+                        if hears(&self.machines[machine]) {
+                            let id = self.machines[machine].device.id();
+                            let frame = self.logs.frame(conversation, seq, id);
+                            self.push(machine, frame);
+                        }
+                    }
+                    return;
+                }
                 let members = self.logs.members[&conversation];
                 for machine in 0..self.machines.len() {
                     if members.contains(&self.machines[machine].user) {
@@ -399,6 +413,8 @@ impl World {
                 }
             }
             ClientFrame::Acknowledge { conversation, seq } => {
+                // No further than what there is, as no server sends what it has not.
+                let seq = seq.min(self.logs.head(conversation, id));
                 let cursor = self.logs.cursors.entry((id, conversation)).or_insert(0);
                 *cursor = seq.max(*cursor);
             }
@@ -418,6 +434,49 @@ impl World {
         if let Some(incoming) = &mut self.machines[machine].incoming {
             incoming.push_back(frame);
         }
+    }
+
+    /// Like [`World::settle`], with time for what is collected before it is asked.
+    pub(crate) fn settle_in_time(&mut self) {
+        for _ in 0..4 {
+            self.settle();
+            for machine in 0..self.machines.len() {
+                self.idle(machine, std::time::Duration::from_secs(6));
+            }
+        }
+        self.settle();
+    }
+
+    /// Lets time pass on a machine that is otherwise idle.
+    pub(crate) fn idle(&mut self, machine: usize, pause: std::time::Duration) {
+        self.now = self.now.saturating_add(pause);
+        let effects = self.machines[machine]
+            .device
+            .idle(self.now, &mut self.rng)
+            .unwrap();
+        self.act(machine, effects);
+    }
+
+    /// Sets the device of a machine back to a copy of its store, and starts it again.
+    pub(crate) fn set_back(&mut self, machine: usize, copy: &MemoryStore) {
+        self.machines[machine].store = copy.snapshot();
+        self.crash(machine);
+    }
+
+    /// Hands a frame to a machine that no honest server would.
+    pub(crate) fn inject(&mut self, machine: usize, frame: ServerFrame) {
+        self.push(machine, frame);
+        self.deliver(machine, usize::MAX);
+    }
+
+    pub(crate) fn waiting(&mut self, machine: usize) -> Vec<unhidra_client::waiting::Waiting> {
+        self.machines[machine].device.waiting().unwrap()
+    }
+
+    pub(crate) fn suspected(&mut self, machine: usize, reason: unhidra_client::security::Suspicion) -> u64 {
+        let counted = self.machines[machine].device.suspicions().unwrap();
+        let found = counted.iter().find(|(of, _)| *of == reason);
+        found.map_or(0, |(_, count)| *count)
     }
 
     pub(crate) fn tick(&mut self) -> Timestamp {
