@@ -28,3 +28,4 @@ pub(crate) mod session;
 pub(crate) mod shell;
 pub(crate) mod timeline;
 pub(crate) mod verify;
+pub(crate) mod waiting;

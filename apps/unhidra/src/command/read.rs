@@ -15,6 +15,7 @@ use super::{
     notices::print_changes,
     opening::{Opening, user_named},
     timeline::Timeline,
+    waiting::ShownWaiting,
 };
 use crate::{
     arguments::Read,
@@ -48,6 +49,7 @@ pub(crate) async fn read(opening: &Opening, options: &Read, output: Output) -> O
     } else {
         print_new(&mut client, only, options.limit, output).await?;
     }
+    print_waiting(&mut client, only, output).await?;
     tell_requests(&mut client, output).await?;
     tell(&mut client, output)?;
     // What could not be fetched is said after what is there, and by the exit code.
@@ -115,6 +117,20 @@ async fn print_all(
     Ok(())
 }
 
+/// Prints what is there and can't be shown, each time, until it can or is forgotten.
+async fn print_waiting(client: &mut Client, only: Option<UserId>, output: Output) -> Outcome {
+    for (waiting, state) in client.waiting()? {
+        let peer = client.peer_of(waiting.conversation).ok();
+        if only.is_none_or(|user| waiting.sender == user || peer == Some(user)) {
+            let shown = ShownWaiting::of(client, &waiting, state).await?;
+            output
+                .result(&shown, || shown.line())
+                .context("print a message")?;
+        }
+    }
+    Ok(())
+}
+
 async fn print(
     client: &mut Client,
     names: &mut Names,
@@ -178,6 +194,15 @@ async fn told(
             ));
         }
         Event::AuditContradicted(evidence) => Told::new(&evidence).say(output)?,
+        Event::Notice(Notice::Waiting { .. }) => {
+            output.progress("a message could not be opened: its sender is asked for it again");
+        }
+        Event::Notice(Notice::ServerSetBack) => {
+            output.progress("the server was set back to an older state: what it had lost of this device is sent once more");
+        }
+        Event::Notice(Notice::RolledBack) => {
+            output.progress("this profile was set back to an older state: all sessions are begun anew");
+        }
         Event::Connected | Event::Notice(_) | Event::Trouble(_) => {}
         _ => {}
     }

@@ -11,6 +11,7 @@ mod identity_change;
 mod keys;
 mod progress;
 mod refusals;
+mod repair;
 mod revocation;
 mod shell;
 mod shutdown;

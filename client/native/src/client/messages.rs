@@ -1,7 +1,10 @@
 //! Sending, and waiting for what became of it.
 
 use tokio::time::Instant;
-use unhidra_client::{MessageKey, Progress, direct_conversation};
+use unhidra_client::{
+    MessageKey, Progress, direct_conversation,
+    waiting::{Waiting, WaitingState},
+};
 use unhidra_types::{ConversationId, MsgId, UserId};
 use unhidra_wire::content::Content;
 
@@ -59,6 +62,21 @@ impl Client {
             ids: submitted.ids,
             new: submitted.new,
         })
+    }
+
+    /// Entries that can't be opened or understood yet, the oldest first, with what a person is told of each.
+    ///
+    /// # Errors
+    /// [`ClientError::Store`] when the store fails.
+    pub fn waiting(&mut self) -> Result<Vec<(Waiting, WaitingState)>, ClientError> {
+        let now = edge::now();
+        let waiting = self.device.waiting()?.into_iter();
+        Ok(waiting
+            .map(|waiting| {
+                let state = waiting.state(now);
+                (waiting, state)
+            })
+            .collect())
     }
 
     /// How many messages of this client the server has not answered yet.
