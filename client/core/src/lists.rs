@@ -159,7 +159,9 @@ impl Step<'_> {
             let claimant = Claim::claimant(&row.key)?;
             let claim = Claim::decode(&row.value)?;
             let chain = self.chain(claimant.user)?;
-            let replaced = self.peer(claimant.user)?.map_or(Timestamp::EPOCH, |peer| peer.since);
+            let replaced = self
+                .peer(claimant.user)?
+                .map_or(Timestamp::EPOCH, |peer| peer.since);
             if claim.since <= replaced {
                 // It was about the list of an identity that is no more.
                 self.tx.delete(Table::Claims, &row.key)?;

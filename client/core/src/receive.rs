@@ -9,7 +9,7 @@ use unhidra_pair::{
     body::{self, Context},
     sessions::{AcceptedHandshake, Content as Opening, Opened},
 };
-use unhidra_types::{ConversationId, MsgId, Timestamp, UserId, limits::MAX_SEEN_EPHEMERAL_KEYS};
+use unhidra_types::{ConversationId, MsgId, UserId, limits::MAX_SEEN_EPHEMERAL_KEYS};
 use unhidra_wire::{content::Content, frame::Deliver};
 
 use crate::{

@@ -17,8 +17,8 @@ use unhidra_wire::audit::{AuditKey, ConsistencyProof, InclusionProof, TreeHead, 
 use unhidra_wire::rest::{
     AppendEntry, AppendedEntry, BeginSession, Bundles, ChainHead, ChainRecords, Conversation, Conversations,
     Devices, Enrolment, Entries, ExtendChain, Hidden, Invitation, Invite, LinkMessage, LinkMessages, LogIn,
-    Me, OpenAccount, OpenConversation, Problem, ProblemCode, Recovery, Refresh, ReplaceIdentity, ReplaceRecovery, Stock,
-    TakeBundles, Tokens, UploadPrekeys, User,
+    Me, OpenAccount, OpenConversation, Problem, ProblemCode, Recovery, Refresh, ReplaceIdentity,
+    ReplaceRecovery, Stock, TakeBundles, Tokens, UploadPrekeys, User,
 };
 
 pub use self::error::{Refusal, RestError};

@@ -8,9 +8,9 @@ use std::{error::Error, sync::Arc};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use unhidra_identity::{
-    account::AccountError, administration::AdministrationError, audit::AuditError, deletion::DeleteError, deletion::ExistsError,
-    device_chain::ExtendError, identity_change::ReplaceError, invitation::InviteError, link::LinkError,
-    login::LoginError, prekey::PrekeyError, session::SessionError,
+    account::AccountError, administration::AdministrationError, audit::AuditError, deletion::DeleteError,
+    deletion::ExistsError, device_chain::ExtendError, identity_change::ReplaceError, invitation::InviteError,
+    link::LinkError, login::LoginError, prekey::PrekeyError, session::SessionError,
 };
 use unhidra_messaging::{append::AppendError, conversation::OpenError};
 use unhidra_policy::Denial;

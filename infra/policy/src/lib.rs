@@ -473,7 +473,7 @@ const fn administers(action: Action, resource: &Resource) -> bool {
             A::ReadAccount | A::DisableAccount | A::EnableAccount | A::CloseConnection
         ),
         Resource::Device { .. } => matches!(action, A::RefuseDevice | A::AllowDevice),
-        Resource::Session { .. } | Resource::Conversation { .. } => false,
+        Resource::Session { .. } | Resource::Conversation { .. } | Resource::ControlLog { .. } => false,
     }
 }
 

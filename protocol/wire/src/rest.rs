@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 pub use unhidra_types::Role;
 
 pub use self::{
-    account::*, admin::*, connection::*, conversation::*, device::*, identity::*, link::*, problem::*, session::*,
-    user::*,
+    account::*, admin::*, connection::*, conversation::*, device::*, identity::*, link::*, problem::*,
+    session::*, user::*,
 };
 
 /// A text that must not be printed or logged: a password or a token.

@@ -57,7 +57,11 @@ async fn a_device_gets_what_a_correspondent_says_to_it_and_no_other_device_does(
     );
     // It is nobody's conversation.
     let as_conversation = ConversationId::from_bytes(*bob.device.as_bytes());
-    let listed = server.messaging.conversations(bob.user, CONTROL).await.unwrap();
+    let listed = server
+        .messaging
+        .conversations(bob.user, CONTROL, 256)
+        .await
+        .unwrap();
     assert_eq!(listed.conversations.len(), 1);
     assert_eq!(
         refusal(server.append(alice, plain(as_conversation, 1)).await),

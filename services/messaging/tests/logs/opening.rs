@@ -97,7 +97,7 @@ async fn an_opened_conversation_is_in_the_audit_log_with_who_when_and_which() {
         details: Details::default(),
     };
     let records = records(&server).await;
-    let headers: Vec<_> = records.iter().map(|record| record.header).collect();
+    let headers: Vec<_> = records.iter().map(|record| record.header.clone()).collect();
     assert_eq!(headers, [expected.header()]);
 }
 
