@@ -118,6 +118,49 @@ fn ctrl_c_loses_neither_what_was_entered_nor_what_was_being_typed() {
 }
 
 #[test]
+fn a_chat_gives_the_terminal_back_as_it_was() {
+    let mut world = world().unwrap();
+    let (alice, _bob) = world.alice_and_bob().unwrap();
+    let command = alice.first().unwrap().command();
+    for (script, keys) in [
+        (
+            "stty -g; \"$0\" \"$@\" chat bob; stty -g; echo end",
+            Some("/quit\r"),
+        ),
+        (
+            "stty -g; timeout 4 \"$0\" \"$@\" chat bob; stty -g; echo end",
+            None,
+        ),
+    ] {
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .args(["-c", script])
+            .arg(command.get_program())
+            .args(command.get_args());
+        let mut terminal = Terminal::start(&mut shell).unwrap();
+        sees(&mut terminal, "bob> ").unwrap();
+        if let Some(keys) = keys {
+            terminal.press(keys).unwrap();
+        }
+        sees(&mut terminal, "end\r\n").unwrap();
+        let shown = terminal.shown();
+        let modes: Vec<&str> = shown
+            .lines()
+            .filter_map(|line| {
+                line.trim()
+                    .rsplit(|c: char| !c.is_ascii_hexdigit() && c != ':')
+                    .next()
+            })
+            .filter(|line| line.matches(':').count() > 10)
+            .collect();
+        assert_eq!(modes.len(), 2, "{shown:?}");
+        assert_eq!(modes[0], modes[1]);
+    }
+}
+
+#[test]
 fn piped_lines_are_sent_and_a_script_sees_messages_and_states() {
     let mut world = world().unwrap();
     let (alice, bob) = world.alice_and_bob().unwrap();

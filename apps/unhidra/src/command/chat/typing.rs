@@ -127,8 +127,8 @@ impl Drop for Typing {
         if let Some(before) = &self.before {
             let restored = tcsetattr(io::stdin(), OptionalActions::Drain, before).map_err(io::Error::from);
             let mut stdout = io::stdout().lock();
-            // Pasting in brackets is the editor's alone.
-            let restored = restored.and_then(|()| stdout.write_all(b"\x1b[?2004l\r"));
+            // Pasting in brackets is the editor's alone; its prompt may still stand there.
+            let restored = restored.and_then(|()| stdout.write_all(b"\x1b[?2004l\r\x1b[K"));
             if let Err(error) = restored.and_then(|()| stdout.flush()) {
                 tracing::debug!(error = %error, "the terminal stays as it is");
             }
