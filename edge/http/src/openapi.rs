@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use unhidra_policy::{Decision, Principal, Resource, decide};
+use unhidra_policy::{Action, Decision, Principal, Resource, decide};
 use unhidra_types::{ConversationId, DeviceId, InvitationId, SessionId, UserId, Username};
 use unhidra_wire::rest::{Problem, ProblemCode};
 use utoipa::{
@@ -168,7 +168,10 @@ pub(crate) fn success_status(endpoint: &Endpoint) -> StatusCode {
 pub(crate) fn refusals_of(endpoint: &Endpoint) -> Vec<ProblemCode> {
     use ProblemCode as C;
     // Any URL or header can be malformed, and any request can meet a server that is overloaded or broken.
-    let mut codes = vec![C::Malformed, C::Unavailable, C::Internal];
+    let mut codes = vec![C::Malformed, C::HeadTooLarge, C::Unavailable, C::Internal];
+    if endpoint.action != Action::ReadPublic {
+        codes.push(C::RateLimited);
+    }
     if !is_open(endpoint) {
         codes.extend([C::Unauthenticated, C::Forbidden]);
     }
