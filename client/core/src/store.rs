@@ -251,7 +251,7 @@ tables! {
     /// Hashes of own messages that were thrown away. By conversation and seq.
     Pruned = 44, "pruned";
     /// What the user wants of other users: blocked, accepted, asking. By user.
-    Contacts = 44, "contacts";
+    Contacts = 40, "contacts";
     /// Receipts of users whose request is not accepted. By conversation and seq.
     WithheldReceipts = 41, "withheld receipts";
     /// Changes of identities, the newest 1,000. By a running number.
