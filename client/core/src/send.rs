@@ -505,8 +505,16 @@ impl Step<'_> {
 
     /// Notices that this device is out, if the own chain says so.
     pub(crate) fn notice_revocation(&mut self) -> Result<(), StoreError> {
-        let own = self.chain(self.me.user)?;
-        if own.is_some_and(|own| own.is_live(self.me.device, self.now) == Liveness::Revoked) {
+        let Some(own) = self.chain(self.me.user)? else {
+            return Ok(());
+        };
+        let is_out = match own.is_live(self.me.device, self.now) {
+            Liveness::Revoked => true,
+            // A device that took part once: a rotation has left it out.
+            Liveness::Unknown => crate::prekeys::were_made(self.tx)?,
+            _ => false,
+        };
+        if is_out {
             self.effects.notices.push(Notice::Revoked);
         }
         Ok(())

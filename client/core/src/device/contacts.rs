@@ -86,6 +86,19 @@ impl<S: Store> Device<S> {
         })
     }
 
+    /// Takes a user as someone to talk to, as writing to them does: their messages are no request.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn accept_contact(
+        &mut self,
+        user: UserId,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Effects, StoreError> {
+        self.effects(now, rng, |step, _| step.accept_contact(user).map(drop))
+    }
+
     /// Blocks a user or lets them in again; false when it was so already.
     ///
     /// # Errors

@@ -44,6 +44,17 @@ impl Directory {
         list_version(user, self.shown(user, sender))
     }
 
+    /// Puts another chain in the place of a user's, as a server does: devices that stay keep their prekeys.
+    pub(crate) fn replace(&mut self, chain: Chain) {
+        for device in chain.devices() {
+            let id = device.certificate().subject().device;
+            if let Some(held) = self.prekeys.get_mut(&id) {
+                held.cert_hash = Base64Array(*device.certificate_hash());
+            }
+        }
+        self.chains.insert(chain.user(), chain);
+    }
+
     pub(crate) fn records(&self, user: UserId, from: u32, reader: UserId) -> rest::ChainRecords {
         let chain = self.shown(user, reader);
         let head = list_version(user, chain);

@@ -10,6 +10,7 @@ mod archive;
 mod claims;
 mod directory;
 mod hostile;
+mod identities;
 mod lists;
 mod log;
 mod repair;

@@ -8,5 +8,6 @@
 mod chains;
 mod directory;
 mod fixture;
+mod identities;
 mod links;
 mod prekeys;
