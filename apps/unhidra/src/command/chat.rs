@@ -102,6 +102,8 @@ pub(crate) async fn chat(opening: &Opening, options: Chat, output: Output) -> Ou
     if let Ok(Err(error)) = timeout(LOOK_UP, conversation.client.ready_to_send(peer)).await {
         return Err(by_name(error, &options.user));
     }
+    // Whoever opens a chat wants to talk.
+    conversation.client.accept_contact(peer)?;
     let mut typing = Typing::begin(&conversation.name, output)?;
     if let Some(printer) = typing.printer() {
         conversation.screen.print_by(Some(printer));

@@ -129,6 +129,8 @@ fn waiting_for_delivery_ends_when_a_device_of_the_peer_has_the_message() {
     let mut world = world().unwrap();
     let (alice, bob) = world.alice_and_bob().unwrap();
     let device = alice.first().unwrap();
+    // Who never wrote to Alice sends her no receipts before accepting her.
+    bob.first().unwrap().send("alice", "hello").unwrap();
     let listener = bob.first().unwrap().start(["--json", "listen"], b"").unwrap();
     device
         .run(["send", "bob", "are you there", "--wait", "delivered"])

@@ -52,6 +52,16 @@ impl Client {
         Ok(accepted)
     }
 
+    /// Takes `peer` as someone to talk to, as writing to them does.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn accept_contact(&mut self, peer: UserId) -> Result<(), ClientError> {
+        let effects = self.device.accept_contact(peer, edge::now(), &mut edge::rng())?;
+        self.pending.merge(effects);
+        Ok(())
+    }
+
     /// Blocks `peer` or lets them in again; false when it was so already.
     ///
     /// # Errors
