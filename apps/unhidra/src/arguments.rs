@@ -11,7 +11,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use unhidra_runtime::unit::parse_duration;
-use unhidra_types::{ConnectionId, DeviceId, Username};
+use unhidra_types::{ConnectionId, DeviceId, Fingerprint, Username};
 
 pub(crate) use self::trust::{Contacts, Identity, Reset, Rotate};
 pub(crate) use self::{
@@ -42,7 +42,8 @@ Examples:
   unhidra read --json                          print what is new, for a script
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 configuration, 4 credentials, 5 server unreachable,
-6 not found, 7 sending blocked, 8 malformed input, 9 store, 10 version, 11 timed out.";
+6 not found, 7 sending blocked, 8 malformed input, 9 store, 10 version, 11 timed out,
+12 server not trusted.";
 
 #[derive(Args, Clone)]
 pub(crate) struct Global {
@@ -77,7 +78,7 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Open an account with an invitation, and certify this device
     #[command(
-        after_help = "Example:\n  unhidra register --server http://127.0.0.1:9000 --username alice --invitation TOKEN"
+        after_help = "Examples:\n  unhidra register --username alice --invitation unhidra://chat.example.org/#...\n  unhidra register --server http://127.0.0.1:9000 --username alice --invitation TOKEN"
     )]
     Register(Register),
     /// Log this profile in; a new device is then linked
@@ -173,16 +174,18 @@ pub(crate) struct Demo {
 
 #[derive(Args)]
 pub(crate) struct Register {
-    /// The server's address
+    /// The server's address; an invitation that is a link has it
     #[arg(long, value_name = "URL")]
-    pub(crate) server: String,
+    pub(crate) server: Option<String>,
+    #[command(flatten)]
+    pub(crate) authority: Authority,
     /// The wanted name: 2 to 32 of a-z, 0-9, `.`, `_`, `-`
     #[arg(long, value_name = "NAME")]
     pub(crate) username: Username,
-    /// An invitation from an administrator
+    /// An invitation from an administrator: a link, or the token in it
     #[arg(
         long,
-        value_name = "TOKEN",
+        value_name = "LINK",
         required_unless_present = "setup_token_file",
         allow_hyphen_values = true
     )]
@@ -200,11 +203,24 @@ pub(crate) struct Register {
     pub(crate) keep: Keep,
 }
 
+/// Who vouches for a server, unless it is an authority that this machine knows.
+#[derive(Args, Clone)]
+pub(crate) struct Authority {
+    /// Trust the authorities in FILE (PEM), and no others
+    #[arg(long, value_name = "FILE", conflicts_with = "ca_fingerprint")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Trust the server's own authority: what `unhidra tls fingerprint` prints there
+    #[arg(long, value_name = "HEX")]
+    pub(crate) ca_fingerprint: Option<Fingerprint>,
+}
+
 #[derive(Args)]
 pub(crate) struct Login {
     /// The server's address [default: the profile's]
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
+    #[command(flatten)]
+    pub(crate) authority: Authority,
     /// The account's name [default: the profile's]
     #[arg(long, value_name = "NAME")]
     pub(crate) username: Option<Username>,

@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod connections;
 pub(crate) mod contacts;
 pub(crate) mod demo;
+mod destination;
 pub(crate) mod devices;
 pub(crate) mod doctor;
 pub(crate) mod enrol;

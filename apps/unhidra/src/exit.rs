@@ -18,6 +18,7 @@ pub(crate) enum Exit {
     Store,
     Version,
     TimedOut,
+    Untrusted,
 }
 
 /// A failure with the code that it ends the program with.
@@ -55,6 +56,7 @@ impl From<Exit> for ExitCode {
             Exit::Store => 9,
             Exit::Version => 10,
             Exit::TimedOut => 11,
+            Exit::Untrusted => 12,
         })
     }
 }

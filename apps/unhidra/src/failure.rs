@@ -66,6 +66,9 @@ fn exit_of(error: &ClientError) -> Exit {
     if error.mismatch().is_some() {
         return Exit::Version;
     }
+    if error.untrusted().is_some() {
+        return Exit::Untrusted;
+    }
     match error {
         ClientError::NotLoggedIn
         | ClientError::OtherAccount
@@ -82,6 +85,7 @@ fn exit_of(error: &ClientError) -> Exit {
         ClientError::Profile(_) | ClientError::Store(_) => Exit::Store,
         ClientError::Rest(error) => exit_of_rest(error),
         ClientError::Connect(ConnectError::Unauthenticated) => Exit::Credentials,
+        ClientError::Authority(_) => Exit::Untrusted,
         ClientError::Connect(_) => Exit::Unreachable,
         ClientError::Disconnected(Disconnect::Closed(Some(Close::SessionEnded | Close::DeviceRevoked))) => {
             Exit::Credentials
@@ -104,6 +108,7 @@ fn exit_of_rest(error: &RestError) -> Exit {
             | ProblemCode::DeviceRevoked,
         ) => Exit::Credentials,
         Some(ProblemCode::NotFound | ProblemCode::AccountDeleted) => Exit::NotFound,
+        Some(ProblemCode::TlsRequired) => Exit::Untrusted,
         Some(ProblemCode::Malformed | ProblemCode::PasswordUnsuitable | ProblemCode::TooLarge) => Exit::Input,
         Some(ProblemCode::RateLimited | ProblemCode::Unavailable | ProblemCode::Internal) => {
             Exit::Unreachable

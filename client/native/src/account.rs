@@ -5,12 +5,15 @@ use unhidra_client::store::{Store as _, StoreError, Table};
 use unhidra_types::{SessionId, Timestamp, UserId, Username};
 use unhidra_wire::rest::Hidden;
 
-use crate::{server_url::ServerUrl, store::SqliteStore};
+use crate::{authority::Trust, client::ClientError, route::Route, server_url::ServerUrl, store::SqliteStore};
 
 /// The account that a profile belongs to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Account {
     server: String,
+    /// Who vouches for the server.
+    #[serde(default)]
+    pub trust: Trust,
     /// The account.
     pub user_id: UserId,
     /// Its name.
@@ -30,9 +33,10 @@ const ACCOUNT: &str = "account";
 const TOKENS: &str = "tokens";
 
 impl Account {
-    pub(crate) fn new(server: &ServerUrl, user_id: UserId, username: Username) -> Self {
+    pub(crate) fn new(server: &ServerUrl, trust: Trust, user_id: UserId, username: Username) -> Self {
         Self {
             server: server.to_string(),
+            trust,
             user_id,
             username,
         }
@@ -46,6 +50,11 @@ impl Account {
         self.server
             .parse()
             .map_err(|_not_an_address| StoreError::Damaged(Table::Profile))
+    }
+
+    /// The way to the server.
+    pub(crate) fn route(&self, warn: fn(&str)) -> Result<Route, ClientError> {
+        Ok(Route::new(self.server()?, &self.trust, warn)?)
     }
 
     pub(crate) fn load(store: &mut SqliteStore) -> Result<Option<Self>, StoreError> {

@@ -32,7 +32,7 @@ use unhidra_wire::rest;
 use self::asked::Asked;
 pub use self::{
     administration::Whose,
-    enrol::{Founding, LoggedIn},
+    enrol::{Destination, Founding, LoggedIn},
     error::{ClientError, Mismatch, Remedy},
     identity::{RenewingRecovery, Rotating},
     link::{Certifying, Comparing, NewDevice},
@@ -60,6 +60,8 @@ pub struct Settings {
     pub look_around: Duration,
     /// How old the last look at the server's audit log may be when a connection is made.
     pub watch_audit: Duration,
+    /// Tells a person that a certificate is just outside its dates.
+    pub warn: fn(&str),
 }
 
 impl Default for Settings {
@@ -69,6 +71,7 @@ impl Default for Settings {
             backoff: BackoffPolicy::default(),
             look_around: Duration::from_secs(2),
             watch_audit: Duration::from_secs(3_600),
+            warn: |text| tracing::warn!("{text}"),
         }
     }
 }
@@ -154,7 +157,7 @@ impl Client {
         account: Account,
         settings: Settings,
     ) -> Result<Self, ClientError> {
-        let rest = Rest::new(account.server()?)?;
+        let rest = Rest::new(account.route(settings.warn)?)?;
         Ok(Self {
             device,
             folder,

@@ -23,7 +23,7 @@ use unhidra_wire::{
 };
 
 use self::duplex::Duplex;
-use crate::server_url::ServerUrl;
+use crate::{authority::Untrusted, route::Route};
 
 /// How every version's subprotocol begins.
 const SUBPROTOCOL_FAMILY: &[u8] = b"unhidra.";
@@ -76,6 +76,9 @@ pub enum ConnectError {
     /// Whatever answered is no Unhidra server.
     #[error("this is not an Unhidra server")]
     NotOurServer,
+    /// Nobody who is trusted vouches for the server, or it speaks no TLS.
+    #[error(transparent)]
+    Untrusted(Untrusted),
     /// The handshake took too long.
     #[error("the server did not answer in time")]
     TimedOut,
@@ -107,17 +110,15 @@ impl Connection {
     ///
     /// # Errors
     /// See [`ConnectError`].
-    pub async fn open(
-        server: &ServerUrl,
-        token: &Hidden,
-        heartbeat: Heartbeat,
-    ) -> Result<Self, ConnectError> {
+    pub async fn open(route: &Route, token: &Hidden, heartbeat: Heartbeat) -> Result<Self, ConnectError> {
         let protocols = format!("{SUBPROTOCOL}, {BEARER_PREFIX}{}", token.expose());
         let mut protocols =
             HeaderValue::try_from(protocols).map_err(|_unprintable| ConnectError::Unauthenticated)?;
         protocols.set_sensitive(true);
+        let connector = route.connector();
         let builder = ClientBuilder::new()
-            .uri(&server.websocket())
+            .connector(&connector)
+            .uri(&route.server().websocket())
             .map_err(|_not_a_uri| ConnectError::NotOurServer)?
             .limits(Limits::default().max_payload_len(Some(MAX_FRAME_BYTES + FRAME_OVERHEAD)))
             .add_header(SEC_WEBSOCKET_PROTOCOL, protocols)
@@ -133,7 +134,10 @@ impl Connection {
             Some(other) if other.starts_with(SUBPROTOCOL_FAMILY) => return Err(ConnectError::OtherVersion),
             Some(_) | None => return Err(ConnectError::NotOurServer),
         }
-        let MaybeTlsStream::Plain(stream) = socket.get_ref();
+        let stream = match socket.get_ref() {
+            MaybeTlsStream::Plain(stream) => stream,
+            MaybeTlsStream::Rustls(stream) => stream.get_ref().0,
+        };
         // Small frames must not wait for the acknowledgement of earlier ones.
         stream
             .set_nodelay(true)
@@ -269,7 +273,10 @@ fn connect_error(error: SocketError) -> ConnectError {
         }
         // Nothing else is said to a handshake of this client (`docs/protocol/frames.md`).
         SocketError::Upgrade(_) => ConnectError::NotOurServer,
-        error => ConnectError::Unreachable(error),
+        error => match Untrusted::find(&error) {
+            Some(untrusted) => ConnectError::Untrusted(untrusted),
+            None => ConnectError::Unreachable(error),
+        },
     }
 }
 

@@ -9,16 +9,20 @@
 //! - [`keyring`]: where a store's key can lie
 //! - [`server_url`]: where the server is                            - [`backoff`]: waits between attempts
 //! - [`witness`]: what was seen of the server's audit tree
+//! - [`route`], [`authority`]: how to reach it, who vouches for it   - [`invitation`]: all of that in one text
 #![warn(missing_docs)]
 
 pub mod account;
+pub mod authority;
 pub mod backoff;
 pub mod client;
 pub mod connection;
 mod edge;
+pub mod invitation;
 pub mod keyring;
 pub mod profile;
 pub mod rest;
+pub mod route;
 pub mod server_url;
 pub mod store;
 pub mod witness;

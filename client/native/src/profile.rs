@@ -13,8 +13,10 @@ use std::{
 
 use unhidra_client::store::StoreError;
 
-use crate::account::Account;
-use crate::store::{KeptBy, OpenError, PassphraseCost, SqliteStore, Unlock};
+use crate::{
+    account::Account,
+    store::{KeptBy, OpenError, PassphraseCost, SqliteStore, Unlock},
+};
 
 /// The name of a profile: 1 to 32 of `a-z 0-9 _ -`.
 #[derive(Clone, Debug, PartialEq, Eq)]

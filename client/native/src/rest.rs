@@ -22,7 +22,7 @@ use unhidra_wire::rest::{
 };
 
 pub use self::error::{Refusal, RestError};
-use crate::server_url::ServerUrl;
+use crate::{route::Route, server_url::ServerUrl};
 
 /// How long a TCP connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 #[derive(Clone)]
 pub struct Rest {
     http: reqwest::Client,
-    server: ServerUrl,
+    route: Route,
 }
 
 /// Which side of the linking channel a message is for.
@@ -66,20 +66,35 @@ impl Rest {
     ///
     /// # Errors
     /// [`RestError::Unreachable`] when the system's network can't be used at all.
-    pub fn new(server: ServerUrl) -> Result<Self, RestError> {
+    pub fn new(route: Route) -> Result<Self, RestError> {
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(route.tls())
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("unhidra/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http, server })
+        Ok(Self { http, route })
     }
 
     /// The server.
     #[must_use]
     pub const fn server(&self) -> &ServerUrl {
-        &self.server
+        self.route.server()
+    }
+
+    /// The way to it.
+    pub(crate) const fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// Reaches the server, whatever it says: whether there is one, and whether somebody vouches for it.
+    ///
+    /// # Errors
+    /// [`RestError::Untrusted`] and [`RestError::Unreachable`].
+    pub async fn reach(&self) -> Result<(), RestError> {
+        self.request(Method::GET, "/healthz").send().await?;
+        Ok(())
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, token: &Hidden) -> Result<T, RestError> {
@@ -102,7 +117,7 @@ impl Rest {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, self.server.route(path))
+        self.http.request(method, self.server().route(path))
     }
 }
 
@@ -342,14 +357,21 @@ mod tests {
     };
 
     use super::*;
-    use crate::client::{ClientError, Mismatch, Remedy};
+    use crate::{
+        authority::Trust,
+        client::{ClientError, Mismatch, Remedy},
+    };
+
+    fn plain(url: &str) -> Route {
+        Route::new(url.parse().unwrap(), &Trust::System, |_| {}).unwrap()
+    }
 
     #[tokio::test]
     async fn an_answer_without_an_end_is_not_read_on() {
         for status in ["200 OK", "400 Bad Request"] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
-            let rest = Rest::new(url.parse().unwrap()).unwrap();
+            let rest = Rest::new(plain(&url)).unwrap();
             let serve = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut request = [0; 1024];
@@ -374,7 +396,7 @@ mod tests {
     async fn answered_with(status: &str, body: &str) -> ClientError {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let rest = Rest::new(url.parse().unwrap()).unwrap();
+        let rest = Rest::new(plain(&url)).unwrap();
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = [0; 1024];

@@ -11,9 +11,18 @@ pub struct ServerUrl {
     origin: String,
 }
 
+/// What is spoken with a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Without TLS.
+    Http,
+    /// With TLS.
+    Https,
+}
+
 /// Why a text is not the address of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected http://HOST:PORT without a path")]
+#[error("expected https://HOST:PORT or http://HOST:PORT without a path")]
 pub struct ServerUrlError;
 
 impl ServerUrl {
@@ -23,10 +32,19 @@ impl ServerUrl {
         &self.origin
     }
 
+    /// What is spoken with it.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        match self.base.scheme() {
+            "https" => Scheme::Https,
+            _ => Scheme::Http,
+        }
+    }
+
     /// Where `/v1/ws` is.
     #[must_use]
     pub fn websocket(&self) -> String {
-        // The scheme is http, checked by `from_str`, so "http" becomes "ws" and a later "https" "wss".
+        // "http" becomes "ws", and "https" "wss".
         self.origin.replacen("http", "ws", 1) + "/v1/ws"
     }
 
@@ -45,7 +63,7 @@ impl FromStr for ServerUrl {
             && base.fragment().is_none()
             && base.username().is_empty()
             && base.password().is_none();
-        if base.scheme() != "http" || base.host_str().is_none() || !bare {
+        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() || !bare {
             return Err(ServerUrlError);
         }
         let origin = base.origin().ascii_serialization();
@@ -69,12 +87,18 @@ mod tests {
             ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
             ("http://Example.ORG:80/", "http://example.org"),
             ("http://[::1]:9000/", "http://[::1]:9000"),
+            ("https://Example.org:443", "https://example.org"),
         ] {
             let url: ServerUrl = text.parse().unwrap();
             assert_eq!(url.origin(), origin);
         }
         let url: ServerUrl = "http://localhost:9000".parse().unwrap();
         assert_eq!(url.websocket(), "ws://localhost:9000/v1/ws");
+        let url: ServerUrl = "https://localhost".parse().unwrap();
+        assert_eq!(
+            (url.scheme(), url.websocket().as_str()),
+            (Scheme::Https, "wss://localhost/v1/ws")
+        );
     }
 
     #[test]
@@ -82,7 +106,6 @@ mod tests {
         for text in [
             "127.0.0.1:9000",
             "ftp://host",
-            "https://host",
             "http://host/v1",
             "http://user@host",
             "http://host?x",

@@ -157,6 +157,7 @@ impl Failure {
 pub(crate) const fn status(code: ProblemCode) -> StatusCode {
     match code {
         ProblemCode::Malformed
+        | ProblemCode::TlsRequired
         | ProblemCode::PasswordUnsuitable
         | ProblemCode::ChainRefused
         | ProblemCode::PrekeysRefused => StatusCode::BAD_REQUEST,

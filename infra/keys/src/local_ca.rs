@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -170,7 +171,17 @@ fn found(folder: &Path, now: Timestamp) -> Result<(String, KeyPair), LocalCaErro
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, CA_NAME);
+    // Two authorities of one name would be mistaken for each other by whoever trusts both.
+    let hash = digest(&SHA256, key.public_key_raw());
+    let hash: String = hash
+        .as_ref()
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("{CA_NAME} {hash}"));
     params.not_before = date(now.saturating_sub(BACKDATE));
     params.not_after = date(now.saturating_add(CA_LIFETIME));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));

@@ -1,7 +1,5 @@
 //! A group conversation of opaque bytes, over REST.
 
-use std::net::SocketAddr;
-
 use anyhow::Context as _;
 use unhidra_types::{ConversationId, MsgId};
 use unhidra_wire::{
@@ -9,7 +7,7 @@ use unhidra_wire::{
     rest::{AppendEntry, AppendedEntry, Conversation, Me, OpenConversation},
 };
 
-use crate::{http::Http, person::Device};
+use crate::{endpoint::Endpoint, http::Http, person::Device};
 
 /// A group with the device that opened it.
 #[derive(Debug)]
@@ -24,7 +22,7 @@ impl Group {
     ///
     /// # Errors
     /// When a device has no session, or the server refuses.
-    pub fn open(server: SocketAddr, owner: &Device, others: &[&Device]) -> anyhow::Result<Self> {
+    pub fn open(server: impl Into<Endpoint>, owner: &Device, others: &[&Device]) -> anyhow::Result<Self> {
         let http = Http::to(server)?;
         let mut members = Vec::new();
         for other in others {

@@ -1,11 +1,13 @@
 //! Raw REST requests, for what the command line does not offer.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use http::{HeaderMap, Method};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::runtime::{Builder, Runtime};
+
+use crate::endpoint::Endpoint;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -29,20 +31,22 @@ pub struct Answer {
 }
 
 impl Http {
-    /// A client of the server at `address`.
+    /// A client of the server at `endpoint`, which may be an address without TLS.
     ///
     /// # Errors
-    /// When the system's network can't be used.
-    pub fn to(address: SocketAddr) -> anyhow::Result<Self> {
+    /// When the system's network or the server's authority can't be used.
+    pub fn to(endpoint: impl Into<Endpoint>) -> anyhow::Result<Self> {
+        let endpoint = endpoint.into();
         let runtime = runtime()?;
         let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(endpoint.tls()?)
             .timeout(TIMEOUT)
             .build()
             .context("make an HTTP client")?;
         Ok(Self {
             runtime,
             client,
-            base: format!("http://{address}"),
+            base: endpoint.url(),
         })
     }
 

@@ -12,9 +12,11 @@
 //! - [`search`]: needles in every spelling                    - [`chaos`]: kills at random moments
 //! - [`terminal`]: a screen and keys
 //! - [`secrets`], [`blind`]: what must stay secret, and is it - [`proxy`]: a way on which things change
+//! - [`endpoint`]: where a server listens, by TLS or not
 
 pub mod blind;
 pub mod chaos;
+pub mod endpoint;
 pub mod group;
 pub mod hostile;
 pub mod http;
@@ -34,6 +36,7 @@ mod wait;
 pub mod world;
 
 pub use self::{
+    endpoint::Endpoint,
     person::{Device, Message, Person},
     program::Program,
     seed::Seed,

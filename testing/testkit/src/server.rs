@@ -13,14 +13,14 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{http::Http, program::Program, wait::until};
+use crate::{endpoint::Endpoint, http::Http, program::Program, wait::until};
 
 /// From start to readiness, also after a crash, on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// From SIGTERM to the end: longer than the server's own grace.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
 /// What it prints before its address.
-const ANNOUNCEMENT: &str = "listening on http://";
+const ANNOUNCEMENTS: [&str; 2] = ["listening on http://", "listening on https://"];
 
 /// A server in a folder of its own.
 ///
@@ -38,6 +38,12 @@ pub struct Server {
 
 /// A variable of the server's environment with its value.
 pub type Setting = (&'static str, String);
+
+/// What makes a server speak TLS, by an authority that it makes for itself.
+#[must_use]
+pub fn local_ca() -> Setting {
+    ("UNHIDRA_TLS_MODE", "local-ca".to_owned())
+}
 
 #[derive(Debug)]
 enum State {
@@ -154,7 +160,17 @@ impl Server {
     /// Its address as commands take it.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.endpoint().url()
+    }
+
+    /// How it is reached: by TLS when it has a local CA.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        let authority = self.data().join("tls/ca.pem");
+        Endpoint {
+            address: self.address,
+            authority: authority.exists().then_some(authority),
+        }
     }
 
     /// Its process number.
@@ -257,7 +273,7 @@ impl Server {
             }
             announced(&stdout, printed_before)
         })?;
-        let http = Http::to(self.address)?;
+        let http = Http::to(self.endpoint())?;
         until("readiness", START_TIMEOUT, || {
             let answer = http.get("/readyz", None);
             Ok(answer
@@ -326,7 +342,10 @@ fn announced(stdout: &Path, skip: u64) -> anyhow::Result<Option<SocketAddr>> {
     let printed = printed.get(usize::try_from(skip)?..).unwrap_or_default();
     let printed = String::from_utf8_lossy(printed);
     for line in printed.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-        if let Some((_, rest)) = line.split_once(ANNOUNCEMENT) {
+        let announced = ANNOUNCEMENTS
+            .iter()
+            .find_map(|announcement| line.split_once(announcement));
+        if let Some((_, rest)) = announced {
             let address = rest.split_whitespace().next().unwrap_or_default();
             return address
                 .parse()

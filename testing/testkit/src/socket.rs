@@ -1,17 +1,23 @@
 //! A raw WebSocket connection that reads only when it is told to.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
+use rustls::pki_types::ServerName;
 use tokio::{
     net::{TcpSocket, TcpStream},
     runtime::Runtime,
     time::timeout,
 };
-use tokio_websockets::{ClientBuilder, Error as SocketError, Limits, Message, WebSocketStream, upgrade};
+use tokio_rustls::TlsConnector;
+use tokio_websockets::{
+    ClientBuilder, Error as SocketError, Limits, MaybeTlsStream, Message, WebSocketStream, upgrade,
+};
 use unhidra_wire::frame::{BEARER_PREFIX, ClientFrame, SUBPROTOCOL, ServerFrame};
+
+use crate::endpoint::Endpoint;
 
 /// Larger than any frame.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -21,7 +27,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Socket {
     runtime: Runtime,
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 /// How much the operating system may hold for a reader that does not read.
@@ -59,7 +65,7 @@ impl Socket {
     ///
     /// # Errors
     /// When the server can't be reached or refuses.
-    pub fn open(server: SocketAddr, token: &str, buffer: ReceiveBuffer) -> anyhow::Result<Self> {
+    pub fn open(server: impl Into<Endpoint>, token: &str, buffer: ReceiveBuffer) -> anyhow::Result<Self> {
         let protocols = format!("{SUBPROTOCOL}, {BEARER_PREFIX}{token}");
         match Self::handshake(server, "/v1/ws", &protocols, buffer)? {
             Handshake::Open(socket) => Ok(*socket),
@@ -72,14 +78,15 @@ impl Socket {
     /// # Errors
     /// When the server can't be reached, or breaks the protocol.
     pub fn handshake(
-        server: SocketAddr,
+        server: impl Into<Endpoint>,
         path: &str,
         protocols: &str,
         buffer: ReceiveBuffer,
     ) -> anyhow::Result<Handshake> {
+        let server = server.into();
         let runtime = crate::http::runtime()?;
         let shaken = runtime.block_on(async {
-            timeout(HANDSHAKE_TIMEOUT, connect(server, path, protocols, buffer))
+            timeout(HANDSHAKE_TIMEOUT, connect(&server, path, protocols, buffer))
                 .await
                 .context("the server did not answer the handshake")?
         })?;
@@ -144,20 +151,32 @@ impl Socket {
 }
 
 async fn connect(
-    server: SocketAddr,
+    server: &Endpoint,
     path: &str,
     protocols: &str,
     buffer: ReceiveBuffer,
-) -> anyhow::Result<Result<WebSocketStream<TcpStream>, u16>> {
+) -> anyhow::Result<Result<WebSocketStream<MaybeTlsStream<TcpStream>>, u16>> {
     let socket = TcpSocket::new_v4().context("make a socket")?;
     if buffer == ReceiveBuffer::Small {
         socket
             .set_recv_buffer_size(4096)
             .context("shrink the receive buffer")?;
     }
-    let stream = socket.connect(server).await.context("connect to the server")?;
+    let stream = socket
+        .connect(server.address)
+        .await
+        .context("connect to the server")?;
+    let stream = match &server.authority {
+        None => MaybeTlsStream::Plain(stream),
+        Some(_) => {
+            let connector = TlsConnector::from(Arc::new(server.tls()?));
+            let name = ServerName::from(server.address.ip());
+            let shaken = connector.connect(name, stream).await;
+            MaybeTlsStream::Rustls(shaken.context("shake hands with the server")?)
+        }
+    };
     let builder = ClientBuilder::new()
-        .uri(&format!("ws://{server}{path}"))
+        .uri(&format!("ws://{}{path}", server.address))
         .context("make an address")?
         .limits(Limits::default().max_payload_len(Some(MAX_MESSAGE_BYTES)))
         .add_header(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use unhidra_types::{DeviceId, Username};
 
-use super::client::Keep;
+use super::{Authority, client::Keep};
 
 #[derive(Subcommand)]
 pub(crate) enum Identity {
@@ -43,6 +43,8 @@ pub(crate) struct Reset {
     /// The server's address
     #[arg(long, value_name = "URL")]
     pub(crate) server: String,
+    #[command(flatten)]
+    pub(crate) authority: Authority,
     /// The account's name
     #[arg(long, value_name = "NAME")]
     pub(crate) username: Username,

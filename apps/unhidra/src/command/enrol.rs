@@ -5,8 +5,9 @@ use std::{io::IsTerminal as _, path::Path};
 use anyhow::Context as _;
 use serde::Serialize;
 use unhidra_client_native::{
-    Client, ClientError, Settings,
+    Client, ClientError,
     client::{Founding, LoggedIn, NewDevice},
+    invitation::InvitationLink,
     server_url::ServerUrl,
 };
 use unhidra_pair::recovery::RecoveryKey;
@@ -15,8 +16,9 @@ use unhidra_wire::rest::{Hidden, LogIn, OpenAccount, ProblemCode};
 use zeroize::Zeroizing;
 
 use super::{
+    destination::Named,
     key::told_after_making,
-    opening::{Made, Opening, first_line, whole_file},
+    opening::{Made, Opening, first_line, settings, whole_file},
 };
 use crate::{
     arguments::{Login, Register},
@@ -42,8 +44,15 @@ pub(super) enum Words {
 
 /// Opens an account and certifies this device.
 pub(crate) async fn register(opening: &Opening, options: Register, output: Output) -> Outcome {
-    let invitation = match (&options.invitation, &options.setup_token_file) {
-        (Some(token), _) => Zeroizing::new(token.clone()),
+    let link = match options.invitation.as_deref() {
+        Some(text) if InvitationLink::is_one(text) => {
+            Some(text.parse::<InvitationLink>().or_exit(Exit::Input)?)
+        }
+        _ => None,
+    };
+    let token = link.as_ref().map(|link| link.token.expose());
+    let invitation = match (token.or(options.invitation.as_deref()), &options.setup_token_file) {
+        (Some(token), _) => Zeroizing::new(token.to_owned()),
         (None, Some(file)) => first_line(file).or_exit(Exit::Credentials)?,
         (None, None) => return Err(usage("name an invitation or a set-up token file")),
     };
@@ -53,15 +62,16 @@ pub(crate) async fn register(opening: &Opening, options: Register, output: Outpu
         username: options.username,
         password: Hidden::new(password.to_string()),
     };
-    let server: ServerUrl = options.server.parse().or_exit(Exit::Usage)?;
     let name = device_name(options.device_name);
     if opening.client().is_ok() {
         return Err(usage(
             "the profile is in use by an account: name a new one with --profile",
         ));
     }
+    let named = Named::of(options.server.as_deref(), link.as_ref())?;
+    let destination = named.destination(&options.authority, None, output).await?;
     let (profile, made) = opening.profile(options.keep)?;
-    let founding = Client::register(profile, server, account, name, Settings::default()).await?;
+    let founding = Client::register(profile, destination, account, name, settings()).await?;
     let client = found(founding, Words::First, output).await?;
     show(&client, output)?;
     tell_place(opening, made, output)
@@ -76,15 +86,20 @@ pub(crate) async fn login(opening: &Opening, options: Login, output: Output) -> 
         (None, Some(account)) => account.server().map_err(ClientError::from)?,
         (None, None) => return Err(unnamed()),
     };
-    let username = options.username.or(account.map(|account| account.username));
+    let username = options
+        .username
+        .or_else(|| account.as_ref().map(|account| account.username.clone()));
     let password = password(options.password_file.as_deref(), Repeat::No)?;
     let log_in = LogIn {
         username: username.ok_or_else(unnamed)?,
         password: Hidden::new(password.to_string()),
     };
     let name = device_name(options.device_name);
+    let destination = Named::at(server)
+        .destination(&options.authority, account.as_ref(), output)
+        .await?;
     let (profile, made) = opening.profile(options.keep)?;
-    let logged_in = Client::log_in(profile, server, log_in, name, Settings::default()).await;
+    let logged_in = Client::log_in(profile, destination, log_in, name, settings()).await;
     let client = match logged_in.map_err(wrong_credentials)? {
         LoggedIn::Ready(client) => *client,
         LoggedIn::Founding(founding) => found(*founding, Words::Again, output).await?,
@@ -259,7 +274,7 @@ pub(super) fn asked(question: &str) -> Result<bool, Failure> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn usage(text: &'static str) -> Failure {
+pub(super) fn usage(text: &'static str) -> Failure {
     Failure {
         exit: Exit::Usage,
         error: anyhow::anyhow!(text),

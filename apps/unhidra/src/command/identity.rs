@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use tokio::time::Instant;
 use unhidra_client::device::NextKey;
-use unhidra_client_native::{Client, Settings};
+use unhidra_client_native::Client;
 use unhidra_types::{DeviceId, Timestamp, UserId};
 use unhidra_wire::{
     base64::Base64Array,
@@ -14,13 +14,14 @@ use unhidra_wire::{
 };
 
 use super::{
+    destination::Named,
     enrol::{Repeat, Words, confirmed, device_name, found, password, show, show_words, tell_place},
-    opening::Opening,
+    opening::{Opening, settings},
     read::shown_time,
 };
 use crate::{
     arguments::{Identity, Reset, Rotate},
-    exit::{Exit, Failure, OrExit as _, Outcome},
+    exit::{Exit, Failure, Outcome},
     output::{Output, printable},
 };
 
@@ -195,10 +196,13 @@ async fn reset(opening: &Opening, options: Reset, output: Output) -> Outcome {
         username: options.username,
         password: Hidden::new(password.to_string()),
     };
-    let server = options.server.parse().or_exit(Exit::Usage)?;
+    let account = opening.account()?;
+    let destination = Named::of(Some(&options.server), None)?
+        .destination(&options.authority, account.as_ref(), output)
+        .await?;
     let name = device_name(options.device_name);
     let (profile, made) = opening.profile(options.keep)?;
-    let resetting = Client::reset_identity(profile, server, log_in, name, Settings::default()).await;
+    let resetting = Client::reset_identity(profile, destination, log_in, name, settings()).await;
     let founding = resetting.map_err(super::enrol::wrong_credentials)?;
     let client = found(founding, Words::Reset, output).await?;
     show(&client, output)?;

@@ -82,7 +82,7 @@ impl Opening {
         };
         let settings = Settings {
             watch_audit: self.watch_audit,
-            ..Settings::default()
+            ..settings()
         };
         Ok(Client::open(profile, settings)?)
     }
@@ -141,6 +141,14 @@ impl Opening {
                 _ => Protection::KeyFile,
             },
         }
+    }
+}
+
+/// How this program drives a client.
+pub(crate) fn settings() -> Settings {
+    Settings {
+        warn: |text| eprintln!("unhidra: warning: {text}"),
+        ..Settings::default()
     }
 }
 

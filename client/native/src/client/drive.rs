@@ -43,14 +43,14 @@ impl Client {
         if self.connection.is_some() {
             return Ok(());
         }
-        let server = self.rest.server().clone();
+        let route = self.rest.route().clone();
         let heartbeat = self.settings.heartbeat;
         let token = self.access_token().await?;
-        let connection = match Connection::open(&server, &token, heartbeat).await {
+        let connection = match Connection::open(&route, &token, heartbeat).await {
             Err(ConnectError::Unauthenticated) => {
                 self.distrust_token()?;
                 let token = self.access_token().await?;
-                Connection::open(&server, &token, heartbeat).await?
+                Connection::open(&route, &token, heartbeat).await?
             }
             result => result?,
         };

@@ -15,9 +15,11 @@ use unhidra_wire::{
 use super::{Client, ClientError, NewDevice, Settings};
 use crate::{
     account::Account,
+    authority::Trust,
     edge,
     profile::{Profile, ProfileFolder},
     rest::Rest,
+    route::Route,
     server_url::ServerUrl,
     store::SqliteStore,
 };
@@ -32,6 +34,15 @@ pub struct Founding {
     device_name: String,
     /// The chain that it takes the place of, in a reset.
     replaces: Option<ChainHead>,
+}
+
+/// A server, and who vouches that it is the one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// Where it is.
+    pub server: ServerUrl,
+    /// Whose word is taken.
+    pub trust: Trust,
 }
 
 /// What logging in came to.
@@ -55,6 +66,17 @@ pub(super) enum Learnt {
 
 /// Answers that one chain can take: twice its pages, because it may be read again from its beginning, and some more.
 const MAX_CHAIN_ANSWERS: usize = 48;
+
+impl Destination {
+    /// Its REST interface.
+    ///
+    /// # Errors
+    /// [`ClientError::Authority`] when the authorities can't be used.
+    pub fn rest(&self, settings: Settings) -> Result<Rest, ClientError> {
+        let route = Route::new(self.server.clone(), &self.trust, settings.warn)?;
+        Ok(Rest::new(route)?)
+    }
+}
 
 impl Founding {
     pub(super) fn begin(
@@ -133,15 +155,15 @@ impl Client {
     /// goes on from there.
     pub async fn register(
         profile: Profile,
-        server: ServerUrl,
+        destination: Destination,
         account: OpenAccount,
         device_name: String,
         settings: Settings,
     ) -> Result<Founding, ClientError> {
-        let rest = Rest::new(server)?;
+        let rest = destination.rest(settings)?;
         let enrolment = rest.open_account(&account).await?;
         let (folder, store) = profile.into_parts();
-        let client = Self::enrol(folder, store, &rest, account.username, &enrolment, settings)?;
+        let client = Self::enrol(folder, store, destination, account.username, &enrolment, settings)?;
         Founding::begin(client, enrolment.enrol_token, device_name, None)
     }
 
@@ -152,15 +174,15 @@ impl Client {
     /// [`ClientError::Revoked`] and [`ClientError::IdentityReset`] when it can't come back.
     pub async fn log_in(
         profile: Profile,
-        server: ServerUrl,
+        destination: Destination,
         log_in: LogIn,
         device_name: String,
         settings: Settings,
     ) -> Result<LoggedIn, ClientError> {
-        let rest = Rest::new(server)?;
+        let rest = destination.rest(settings)?;
         let enrolment = rest.log_in(&log_in).await?;
         let (folder, store) = profile.into_parts();
-        let mut client = Self::enrol(folder, store, &rest, log_in.username, &enrolment, settings)?;
+        let mut client = Self::enrol(folder, store, destination, log_in.username, &enrolment, settings)?;
         let enrol_token = enrolment.enrol_token;
         if !enrolment.has_chain {
             // A server that has lost the chain, or says so, must not make this device throw its identity away.
@@ -193,7 +215,7 @@ impl Client {
     pub(super) fn enrol(
         folder: ProfileFolder,
         store: SqliteStore,
-        rest: &Rest,
+        destination: Destination,
         username: Username,
         enrolment: &Enrolment,
         settings: Settings,
@@ -211,7 +233,8 @@ impl Client {
             },
             Opened::Empty(store) => new_device(store, enrolment.user_id)?,
         };
-        let account = Account::new(rest.server(), enrolment.user_id, username);
+        let Destination { server, trust } = destination;
+        let account = Account::new(&server, trust, enrolment.user_id, username);
         account.save(device.store_mut())?;
         Self::with(device, folder, account, settings)
     }
@@ -414,8 +437,17 @@ mod tests {
             username: "alice".parse().unwrap(),
             password: Hidden::new("password".into()),
         };
-        let server = url.parse().unwrap();
-        let logging_in = Client::log_in(open(data), server, body, "laptop".into(), Settings::default());
+        let destination = Destination {
+            server: url.parse().unwrap(),
+            trust: Trust::System,
+        };
+        let logging_in = Client::log_in(
+            open(data),
+            destination,
+            body,
+            "laptop".into(),
+            Settings::default(),
+        );
         tokio::select! {
             result = logging_in => result.err(),
             () = serve => panic!("the server is asked without end"),

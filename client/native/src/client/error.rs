@@ -10,6 +10,7 @@ use unhidra_types::UserId;
 use unhidra_wire::rest::ProblemCode;
 
 use crate::{
+    authority::{AuthorityError, Untrusted},
     connection::{ConnectError, Disconnect},
     profile::ProfileError,
     rest::RestError,
@@ -65,6 +66,9 @@ pub enum ClientError {
     /// A request has no answer.
     #[error(transparent)]
     Rest(#[from] RestError),
+    /// The authorities that vouch for the server can't be used.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
     /// There is no connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -132,6 +136,16 @@ impl ClientError {
         }
     }
 
+    /// Why the server is not trusted, if that is what went wrong. No retry changes it.
+    #[must_use]
+    pub const fn untrusted(&self) -> Option<&Untrusted> {
+        match self {
+            Self::Connect(ConnectError::Untrusted(untrusted))
+            | Self::Rest(RestError::Untrusted(untrusted)) => Some(untrusted),
+            _ => None,
+        }
+    }
+
     /// What to do.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
@@ -143,6 +157,9 @@ impl ClientError {
                 return Remedy::Text("check the server's address, and any proxy in between");
             }
             None => {}
+        }
+        if let Some(untrusted) = self.untrusted() {
+            return Remedy::Text(untrusted.remedy());
         }
         match self {
             Self::NotLoggedIn
@@ -184,6 +201,9 @@ impl ClientError {
             Self::Submit(SubmitError::OtherText { .. }) => {
                 Remedy::Text("feed the lines that it had, or name another batch")
             }
+            Self::Authority(_) => {
+                Remedy::Text("name the file of its authority with --ca-file, and log in again")
+            }
             Self::Submit(_) => Remedy::Text("shorten the message"),
             Self::Profile(_) | Self::Store(_) => {
                 Remedy::Text("check the profile's folder and the free space")
@@ -210,6 +230,7 @@ impl ClientError {
     pub fn ends_session(&self) -> bool {
         self.remedy() == Remedy::LogIn
             || self.is_revoked()
+            || self.untrusted().is_some()
             || matches!(
                 self,
                 Self::Connect(ConnectError::OtherVersion | ConnectError::NotOurServer)

@@ -11,8 +11,11 @@ use unhidra_wire::{
     rest::{ChainHead, Hidden, LogIn, ReplaceIdentity, ReplaceRecovery},
 };
 
-use super::{Client, ClientError, Settings, enrol::Founding};
-use crate::{edge, profile::Profile, rest::Rest, server_url::ServerUrl};
+use super::{
+    Client, ClientError, Settings,
+    enrol::{Destination, Founding},
+};
+use crate::{edge, profile::Profile};
 
 /// A successor of the own identity that has not left the device.
 #[must_use = "nothing is replaced until it is uploaded"]
@@ -149,15 +152,15 @@ impl Client {
     /// [`ClientError::StillKnown`] when this device is part of the identity; see [`ClientError`].
     pub async fn reset_identity(
         profile: Profile,
-        server: ServerUrl,
+        destination: Destination,
         log_in: LogIn,
         device_name: String,
         settings: Settings,
     ) -> Result<Founding, ClientError> {
-        let rest = Rest::new(server)?;
+        let rest = destination.rest(settings)?;
         let enrolment = rest.log_in(&log_in).await?;
         let (folder, store) = profile.into_parts();
-        let mut client = Self::enrol(folder, store, &rest, log_in.username, &enrolment, settings)?;
+        let mut client = Self::enrol(folder, store, destination, log_in.username, &enrolment, settings)?;
         if client.device.has_taken_part()? {
             return Err(ClientError::StillKnown);
         }

@@ -9,6 +9,7 @@ use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, UserId};
 use unhidra_wire::frame::{Append, Deliver};
 
 use super::*;
+use crate::authority::Trust;
 
 const FAST: Heartbeat = Heartbeat {
     ping_after: Duration::from_millis(50),
@@ -16,10 +17,11 @@ const FAST: Heartbeat = Heartbeat {
     handshake: Duration::from_secs(5),
 };
 
-async fn listen() -> (TcpListener, ServerUrl) {
+async fn listen() -> (TcpListener, Route) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    (listener, url.parse().unwrap())
+    let route = Route::new(url.parse().unwrap(), &Trust::System, |_| {});
+    (listener, route.unwrap())
 }
 
 /// Accepts one connection and answers the handshake with `protocol`; gives what the client had offered.

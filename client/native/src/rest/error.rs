@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use unhidra_wire::rest::{ChainHead, Problem, ProblemCode};
 
+use crate::authority::Untrusted;
+
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,7 +15,10 @@ pub enum RestError {
     Refused(#[from] Box<Refusal>),
     /// The server can't be reached, or did not answer in time. Whether it did what was asked is unknown.
     #[error("the server can't be reached")]
-    Unreachable(#[from] reqwest::Error),
+    Unreachable(#[source] reqwest::Error),
+    /// Nobody who is trusted vouches for the server, or it speaks no TLS.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     /// The answer is JSON, but not what the route promises.
     #[error("the server speaks another version of the interface")]
     Unreadable(#[source] serde_json::Error),
@@ -47,7 +52,11 @@ impl RestError {
     pub fn code(&self) -> Option<ProblemCode> {
         match self {
             Self::Refused(refusal) => Some(refusal.code),
-            Self::Unreachable(_) | Self::Unreadable(_) | Self::TooLong | Self::NotOurServer(_) => None,
+            Self::Unreachable(_)
+            | Self::Untrusted(_)
+            | Self::Unreadable(_)
+            | Self::TooLong
+            | Self::NotOurServer(_) => None,
         }
     }
 
@@ -62,7 +71,7 @@ impl RestError {
             Self::Unreachable(_) => true,
             // A proxy says so while the server behind it starts.
             Self::NotOurServer(status) => (500..600).contains(status),
-            Self::Unreadable(_) | Self::TooLong => false,
+            Self::Untrusted(_) | Self::Unreadable(_) | Self::TooLong => false,
         }
     }
 
@@ -71,9 +80,19 @@ impl RestError {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Refused(refusal) => refusal.remedy(),
+            Self::Untrusted(untrusted) => untrusted.remedy(),
             Self::Unreachable(_) => "check the server's address and that the server runs",
             Self::Unreadable(_) => "use a client that is as new as the server",
             Self::TooLong | Self::NotOurServer(_) => "check the server's address, and any proxy in between",
+        }
+    }
+}
+
+impl From<reqwest::Error> for RestError {
+    fn from(error: reqwest::Error) -> Self {
+        match Untrusted::find(&error) {
+            Some(untrusted) => Self::Untrusted(untrusted),
+            None => Self::Unreachable(error),
         }
     }
 }
@@ -93,6 +112,7 @@ impl Refusal {
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self.code {
+            ProblemCode::TlsRequired => "give the server's address with https://",
             ProblemCode::Unauthenticated => "log in again",
             ProblemCode::DeviceRevoked => "log in with a new profile",
             ProblemCode::TooSoon => "wait: an identity is reset once a day at most, and rotated eight times",

@@ -60,6 +60,8 @@ pub enum ProblemCode {
     Malformed,
     /// The other side speaks no version that this one knows.
     UnsupportedVersion,
+    /// The server speaks TLS and was spoken to without.
+    TlsRequired,
     /// No valid credentials, whatever is wrong with them.
     Unauthenticated,
     /// The device was revoked, for good.
@@ -120,6 +122,7 @@ impl ProblemCode {
     pub const ALL: &[Self] = &[
         Self::Malformed,
         Self::UnsupportedVersion,
+        Self::TlsRequired,
         Self::Unauthenticated,
         Self::DeviceRevoked,
         Self::Forbidden,

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use unhidra_client::{MessageBody, MessageKey};
 use unhidra_client_native::{
     Client, Settings,
-    client::{LoggedIn, WaitFor},
-    server_url::ServerUrl,
+    authority::Trust,
+    client::{Destination, LoggedIn, WaitFor},
 };
 use unhidra_pair::linking::LinkCode;
 use unhidra_runtime::Clock;
@@ -238,6 +238,9 @@ fn username(name: &str) -> Result<Username, Failure> {
     name.parse().or_exit(Exit::Failed)
 }
 
-fn server(url: &str) -> Result<ServerUrl, Failure> {
-    url.parse().or_exit(Exit::Failed)
+fn server(url: &str) -> Result<Destination, Failure> {
+    Ok(Destination {
+        server: url.parse().or_exit(Exit::Failed)?,
+        trust: Trust::System,
+    })
 }
