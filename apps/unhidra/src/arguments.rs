@@ -6,6 +6,7 @@ mod client;
 mod moment;
 mod screen;
 mod trust;
+mod transport;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -22,6 +23,7 @@ pub(crate) use self::{
     },
     screen::command,
 };
+use self::transport::Transport;
 
 /// End-to-end encrypted messaging: server and client in one program.
 #[derive(Parser)]
@@ -144,6 +146,9 @@ pub(crate) enum Command {
     Completions(Completions),
     /// Print the manual page
     Man(Man),
+    /// Show what clients trust this server by
+    #[command(subcommand)]
+    Tls(Tls),
 }
 
 #[derive(Args, Clone, Default)]
@@ -154,9 +159,11 @@ pub(crate) struct ServerOptions {
     /// Data folder
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Address and port; loopback only
+    /// Address and port
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) transport: Transport,
 }
 
 #[derive(Args)]
@@ -356,4 +363,10 @@ pub(crate) enum InviteRole {
 pub(crate) enum Config {
     /// Print every key with its meaning, unit and default
     Example,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Tls {
+    /// Print the fingerprint of the local CA
+    Fingerprint(ServerOptions),
 }

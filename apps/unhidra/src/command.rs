@@ -28,5 +28,6 @@ pub(crate) mod serve;
 pub(crate) mod session;
 pub(crate) mod shell;
 pub(crate) mod timeline;
+pub(crate) mod tls;
 pub(crate) mod verify;
 pub(crate) mod waiting;

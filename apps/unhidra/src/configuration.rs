@@ -12,7 +12,7 @@ use unhidra_runtime::{
     unit,
 };
 
-use crate::arguments::ServerOptions;
+use crate::{arguments::ServerOptions, tls::TlsConfig};
 
 use self::limits::LimitsConfig;
 
@@ -25,6 +25,9 @@ pub(crate) struct Configuration {
     /// Where the server listens and keeps its data.
     #[config(nested)]
     pub(crate) server: ServerConfig,
+    /// Encryption between clients and the server.
+    #[config(nested)]
+    pub(crate) tls: TlsConfig,
     /// Passwords and sessions.
     #[config(nested)]
     pub(crate) identity: unhidra_identity::IdentityConfig,
@@ -44,7 +47,7 @@ pub(crate) struct Configuration {
 
 #[derive(Clone, Debug, confique::Config)]
 pub(crate) struct ServerConfig {
-    /// Address and port. Only loopback addresses are served until there is TLS.
+    /// Address and port. Any but a loopback address needs TLS, here or in a proxy before the server.
     #[config(default = "127.0.0.1:9000")]
     pub(crate) listen: SocketAddr,
     /// Whether only a reverse proxy reaches the listener: it speaks TLS to the clients, and `identity.issuer` names its address.
@@ -105,5 +108,15 @@ pub(crate) fn load(options: &ServerOptions) -> anyhow::Result<Configuration> {
     if let Some(listen) = options.listen {
         flags.push(("server.listen".to_owned(), listen.to_string()));
     }
+    flags.extend(options.transport.settings()?);
     Ok(Sources::from_process(file, flags)?.load()?)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn defaults() -> Configuration {
+        Sources::default().load().unwrap()
+    }
 }

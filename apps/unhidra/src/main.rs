@@ -10,6 +10,7 @@ mod progress;
 mod qr;
 mod server;
 mod table;
+mod tls;
 
 use std::{alloc::System, process::ExitCode};
 
@@ -18,7 +19,7 @@ use rustix::fs::Mode;
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::{
-    arguments::{AccountCommand, Admin, Arguments, Command, Config, Connections, Devices},
+    arguments::{AccountCommand, Admin, Arguments, Command, Config, Connections, Devices, Tls},
     command::opening::Opening,
     exit::{Exit, OrExit as _, Outcome},
     output::{Output, printable},
@@ -106,5 +107,6 @@ async fn dispatch(Arguments { global, command }: Arguments, output: Output) -> O
         Command::Openapi => command::openapi::openapi(),
         Command::Completions(options) => command::shell::completions(&options),
         Command::Man(options) => command::shell::man(&options, output),
+        Command::Tls(Tls::Fingerprint(options)) => command::tls::fingerprint(&options, output),
     }
 }

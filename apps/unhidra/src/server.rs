@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
@@ -20,15 +20,21 @@ use unhidra_gateway::{
     upgrade::{Gateway, Limits},
 };
 use unhidra_http::{App, admission::Admission, listener::Front, rates::RequestLimits};
-use unhidra_identity::{Exposure, Foundation, Identity, Setup};
+use unhidra_identity::{Exposure, Foundation, Identity, Setup, config::Scheme};
 use unhidra_keys::Keys;
 use unhidra_messaging::{Messaging, relay::relay};
-use unhidra_runtime::{Clock, Stage, Tasks, Weight, signal::Signals};
+use unhidra_runtime::{
+    Clock, Stage, Tasks, Weight,
+    signal::{Hangup, Signals},
+};
 use unhidra_store::{Store, StoreError};
-use unhidra_types::{ConversationId, MsgId};
+use unhidra_types::{ConversationId, Fingerprint, MsgId};
 use unhidra_wire::base64::Base64;
 
-use crate::configuration::Configuration;
+use crate::{
+    configuration::Configuration,
+    tls::{self, Served},
+};
 
 /// Connections that read the database at once.
 const READERS: usize = 4;
@@ -40,6 +46,12 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Server {
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// What it speaks there.
+    pub(crate) scheme: Scheme,
+    /// How people reach it.
+    pub(crate) public_url: String,
+    /// What clients know its local CA by, if it has one.
+    pub(crate) authority: Option<Fingerprint>,
     /// The single-use token for the first administrator, while there is no account.
     pub(crate) setup_token: Option<PathBuf>,
     tasks: Tasks,
@@ -77,18 +89,19 @@ impl Server {
             limits,
             ..
         } = configuration;
-        ensure!(
-            server.listen.ip().is_loopback(),
-            "{} is not a loopback address: without TLS the server listens on loopback only; use 127.0.0.1",
-            server.listen
-        );
+        tls::check_exposure(configuration)?;
         let lock = open_folder(&server.data).await?;
         let listener = TcpListener::bind(server.listen)
             .await
             .with_context(|| listen_failed(server.listen))?;
         let address = listener.local_addr().context("read the port")?;
         let context = clock.context();
-        let origins = identity.origins(address);
+        let served = Served::open(configuration, context.now)?;
+        let (scheme, names) = match &served {
+            Some(served) => (Scheme::Https, served.names()),
+            None => (Scheme::Http, &[][..]),
+        };
+        let origins = identity.origins(scheme, address, names);
         let issuer = origins.first().context("the server has an address")?;
         let keys = Keys::open(keys, &server.data, issuer, &context).context("open the server's keys")?;
         let (store, commits) = Store::open(&server.data.join("unhidra.db"), READERS)?;
@@ -96,8 +109,11 @@ impl Server {
             store: store.clone(),
             keys,
             config: identity.clone(),
-            exposure: Exposure::Loopback,
-            origins,
+            exposure: match address.ip().is_loopback() && !server.behind_proxy {
+                true => Exposure::Loopback,
+                false => Exposure::Network,
+            },
+            origins: origins.clone(),
             tries: limits.tries(),
         };
         let (identity, setup) = Identity::open(foundation, &server.data, &context).await?;
@@ -155,8 +171,19 @@ impl Server {
         let front = Front {
             proxies: server.proxies().into(),
             admission: Admission::new(limits.sockets(descriptors())),
+            tls: served.as_ref().map(Served::tls),
             ..Front::new(router)
         };
+        let authority = served.as_ref().and_then(Served::authority);
+        if let Some(served) = served {
+            let (hangup, clock) = (Hangup::install().context("handle SIGHUP")?, clock.clone());
+            tasks.spawn(
+                Stage::Worker,
+                "certificates",
+                Weight::Ordinary,
+                async move |stop| served.keep_up(clock, hangup, stop).await,
+            );
+        }
         let accept_tasks = tasks.clone();
         tasks.spawn(Stage::Listener, "listener", Weight::Critical, async move |stop| {
             unhidra_http::listener::accept(listener, front, accept_tasks, stop).await
@@ -168,6 +195,9 @@ impl Server {
         };
         Ok(Self {
             address,
+            scheme,
+            public_url: origins.into_iter().next().context("the server has an address")?,
+            authority,
             setup_token,
             tasks,
             identity,

@@ -8,6 +8,7 @@
 //! - [`extract`]: bodies and path segments, or a problem    - [`listener`]: the accept loop and its drain
 //! - [`openapi`]: all of it as a document for programs      - [`admission`]: which sockets are taken at all
 //! - [`client_address`]: who asks, behind proxies or not   - [`rates`]: how often requests may come
+//! - [`tls`]: handshakes, and the certificate of the moment
 //!
 //! Invariants: a route without an action can't be written; a bearer token is read from the `Authorization` header alone
 //! and is never logged; every refusal has the same shape.
@@ -26,6 +27,7 @@ pub mod openapi;
 pub mod rates;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 mod turn_away;
 mod watched;
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::{Router, response::Response};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header::STRICT_TRANSPORT_SECURITY};
 use hyper::{Request, body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -24,9 +24,10 @@ use tower::ServiceExt as _;
 use unhidra_runtime::{ClientAddress, Stage, Stop, Tasks, Weight};
 
 use crate::{
-    admission::{Admission, Held, SocketLimits},
+    admission::{Admission, Excess, Held, SocketLimits},
     client_address::Proxies,
     observe::MAX_HEAD_BYTES,
+    tls::Tls,
     turn_away::turn_away,
     watched::Watched,
 };
@@ -40,6 +41,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// A pause after `accept` failed, for example because the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// What browsers keep to once they were served over TLS (RFC 6797).
+const HTTPS_FOR_A_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 /// What every connection meets.
 #[derive(Clone)]
 pub struct Front {
@@ -49,16 +53,19 @@ pub struct Front {
     pub proxies: Arc<Proxies>,
     /// Which sockets are taken at all.
     pub admission: Admission,
+    /// What clients have to speak; `None` is plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 impl Front {
-    /// A front that no proxy stands before.
+    /// Plain HTTP, and no proxy before it.
     #[must_use]
     pub fn new(router: Router) -> Self {
         Self {
             router,
             proxies: Arc::default(),
             admission: Admission::new(SocketLimits::default()),
+            tls: None,
         }
     }
 }
@@ -99,12 +106,13 @@ fn admit(stream: TcpStream, peer: SocketAddr, front: &Front, tasks: &Tasks) {
             let Some(turning) = front.admission.turning_away(MAX_TURNED_AWAY) else {
                 return;
             };
+            let tls = front.tls.clone();
             tasks.spawn(
                 Stage::Connection,
                 "turn-away",
                 Weight::Ordinary,
                 async move |stop| {
-                    stop.race(turn_away(stream, excess)).await;
+                    stop.race(dismiss(stream, excess, tls)).await;
                     drop(turning);
                     Ok::<_, Infallible>(())
                 },
@@ -116,8 +124,35 @@ fn admit(stream: TcpStream, peer: SocketAddr, front: &Front, tasks: &Tasks) {
 /// One connection, from the first byte on.
 async fn greet(stream: TcpStream, peer: SocketAddr, held: Held, front: Front, stop: Stop) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    serve(stream, peer.ip(), held, front, stop).await;
+    let Some(tls) = front.tls.clone() else {
+        serve(stream, peer.ip(), held, front, stop).await;
+        return Ok(());
+    };
+    let slot = Arc::clone(&held.0);
+    let shaken = tokio::select! {
+        shaken = tls.accept(stream) => shaken,
+        // A handshake is as much waiting for a request as silence is.
+        () = slot.given_up() => return Ok(()),
+        () = stop.requested() => return Ok(()),
+    };
+    match shaken {
+        Ok(Some(stream)) => serve(stream, peer.ip(), held, front, stop).await,
+        Ok(None) => {}
+        Err(error) => tracing::debug!(error = %error, "TLS handshake failed"),
+    }
     Ok(())
+}
+
+/// Tells a client why there is no room for it, in the language that it speaks.
+async fn dismiss(stream: TcpStream, excess: Excess, tls: Option<Tls>) {
+    let Some(tls) = tls else {
+        return turn_away(stream, excess).await;
+    };
+    match tls.accept(stream).await {
+        Ok(Some(stream)) => turn_away(stream, excess).await,
+        Ok(None) => {}
+        Err(error) => tracing::debug!(error = %error, "TLS handshake failed"),
+    }
 }
 
 async fn serve(
@@ -127,7 +162,9 @@ async fn serve(
     front: Front,
     stop: Stop,
 ) {
-    let Front { router, proxies, .. } = front;
+    let Front {
+        router, proxies, tls, ..
+    } = front;
     let slot = Arc::clone(&held.0);
     let asked = Arc::clone(&slot);
     let service = router
@@ -139,10 +176,14 @@ async fn serve(
             request
         });
     let answered = Arc::clone(&slot);
-    let service = service.map_response(move |response: Response| {
+    let service = service.map_response(move |mut response: Response| {
         // A WebSocket keeps its place.
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             answered.end_request();
+        }
+        if tls.is_some() {
+            let headers = response.headers_mut();
+            headers.insert(STRICT_TRANSPORT_SECURITY, HTTPS_FOR_A_YEAR);
         }
         response
     });

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     time::timeout,
 };
 use unhidra_runtime::Clock;
@@ -22,7 +21,7 @@ const RETRY_AFTER_SECONDS: u32 = 5;
 ///
 /// # Cancellation safety
 /// Dropped, the client hears nothing.
-pub(crate) async fn turn_away(mut stream: TcpStream, excess: Excess) {
+pub(crate) async fn turn_away(mut stream: impl AsyncRead + AsyncWrite + Unpin, excess: Excess) {
     let telling = async {
         if !has_asked(&mut stream).await {
             return;
@@ -38,7 +37,7 @@ pub(crate) async fn turn_away(mut stream: TcpStream, excess: Excess) {
     }
 }
 
-async fn has_asked(stream: &mut TcpStream) -> bool {
+async fn has_asked(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     let mut head = Vec::with_capacity(1_024);
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         if head.len() > MAX_READ || !stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {

@@ -1,4 +1,4 @@
-//! When to stop: the first signal asks, the second one insists.
+//! When to stop: the first signal asks, the second one insists. And when to read certificates again.
 
 use std::{io, time::Duration};
 
@@ -11,6 +11,29 @@ use crate::tasks::{Ended, Tasks};
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
+}
+
+/// SIGHUP, by which an operator asks for what changed to be read again.
+#[derive(Debug)]
+pub struct Hangup(Signal);
+
+impl Hangup {
+    /// Takes the signal over from the default handler, which ends the process.
+    ///
+    /// # Errors
+    /// The operating system's, when the handler can't be installed.
+    pub fn install() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Completes at the next signal.
+    ///
+    /// # Cancellation safety
+    /// Safe: no signal is lost.
+    pub async fn next(&mut self) {
+        // The stream ends with the process only.
+        let _never_ends = self.0.recv().await;
+    }
 }
 
 impl Signals {

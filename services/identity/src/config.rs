@@ -1,6 +1,9 @@
 //! The identity section of the configuration.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use serde::Deserialize;
 use unhidra_runtime::{ByteSize, unit};
@@ -57,6 +60,15 @@ pub enum Exposure {
     Network,
 }
 
+/// What the server speaks on its listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Without TLS.
+    Http,
+    /// With TLS.
+    Https,
+}
+
 /// Why the section does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -77,21 +89,43 @@ pub enum ConfigError {
 }
 
 impl IdentityConfig {
-    /// The names under which devices may know a server that listens on `listen`; the first one is its issuer.
+    /// The names under which devices may know a server that listens on `listen` and whose certificate, if it has one,
+    /// is for `names`; the first one is its issuer.
     #[must_use]
-    pub fn origins(&self, listen: SocketAddr) -> Vec<String> {
-        let port = if listen.port() == 80 {
+    pub fn origins(&self, scheme: Scheme, listen: SocketAddr, names: &[String]) -> Vec<String> {
+        let (scheme, default_port) = match scheme {
+            Scheme::Http => ("http", 80),
+            Scheme::Https => ("https", 443),
+        };
+        let port = if listen.port() == default_port {
             String::new()
         } else {
             format!(":{}", listen.port())
         };
-        let by_address = match listen {
-            SocketAddr::V4(address) => format!("http://{}{port}", address.ip()),
-            SocketAddr::V6(address) => format!("http://[{}]{port}", address.ip()),
-        };
-        let mut origins: Vec<_> = self.issuer.iter().cloned().chain([by_address]).collect();
-        if listen.ip().is_loopback() {
-            origins.extend(["127.0.0.1", "[::1]", "localhost"].map(|host| format!("http://{host}{port}")));
+        let (own, everywhere) = (listen.ip(), listen.ip().is_unspecified());
+        let mut hosts: Vec<String> = Vec::new();
+        if !everywhere {
+            hosts.push(own.to_string());
+        }
+        // A wildcard is for many names, and is none itself.
+        hosts.extend(names.iter().filter(|name| !name.contains('*')).cloned());
+        if own.is_loopback() || everywhere {
+            hosts.extend(["127.0.0.1", "::1", "localhost"].map(str::to_owned));
+        }
+        let issuer = self
+            .issuer
+            .as_deref()
+            .map(|issuer| issuer.trim_end_matches('/').to_owned());
+        let mut origins: Vec<String> = issuer.into_iter().collect();
+        for host in hosts {
+            let host = match host.parse() {
+                Ok(IpAddr::V6(address)) => format!("[{address}]"),
+                Ok(IpAddr::V4(_)) | Err(_) => host.to_ascii_lowercase(),
+            };
+            let origin = format!("{scheme}://{host}{port}");
+            if !origins.contains(&origin) {
+                origins.push(origin);
+            }
         }
         origins
     }
@@ -169,11 +203,29 @@ mod tests {
     }
 
     #[test]
-    fn a_local_server_is_known_by_every_name_of_this_machine() {
-        let origins = load("max_devices", "1").origins("127.0.0.1:9000".parse().unwrap());
-        assert_eq!(origins.first().map(String::as_str), Some("http://127.0.0.1:9000"));
-        assert!(origins.contains(&"http://localhost:9000".to_owned()));
-        let origins = load("issuer", "https://chat.example").origins("10.0.0.1:80".parse().unwrap());
+    fn a_server_is_known_by_every_name_of_its_machine_and_certificate() {
+        let config = load("max_devices", "1");
+        let names = ["Chat.example".to_owned(), "192.0.2.1".into(), "*.example".into()];
+        let at = |scheme, listen: &str| config.origins(scheme, listen.parse().unwrap(), &names);
+        let origins = config.origins(Scheme::Http, "127.0.0.1:9000".parse().unwrap(), &[]);
+        assert_eq!(
+            origins,
+            [
+                "http://127.0.0.1:9000",
+                "http://[::1]:9000",
+                "http://localhost:9000"
+            ]
+        );
+        assert_eq!(
+            at(Scheme::Https, "10.0.0.1:443"),
+            ["https://10.0.0.1", "https://chat.example", "https://192.0.2.1"]
+        );
+        assert_eq!(
+            at(Scheme::Https, "[::]:9000").first().unwrap(),
+            "https://chat.example:9000"
+        );
+        let config = load("issuer", "https://chat.example/");
+        let origins = config.origins(Scheme::Http, "10.0.0.1:80".parse().unwrap(), &[]);
         assert_eq!(origins, ["https://chat.example", "http://10.0.0.1"]);
     }
 

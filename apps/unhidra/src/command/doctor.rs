@@ -3,18 +3,20 @@
 use std::{
     fs,
     io::{self, ErrorKind},
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
 use serde::Serialize;
+use unhidra_runtime::Clock;
 
 use crate::{
     arguments::ServerOptions,
     configuration::{self, Configuration},
     exit::{Exit, Failure, Outcome},
     output::Output,
+    tls,
 };
 
 /// One thing that was looked at.
@@ -77,7 +79,8 @@ fn examine(configuration: &Configuration) -> Vec<Finding> {
         Finding::good("configuration", "every key is known and fits"),
         folder(&server.data),
         database(&server.data.join("unhidra.db")),
-        port(server.listen),
+        certificate(configuration),
+        port(configuration),
     ]
 }
 
@@ -138,13 +141,23 @@ fn database(path: &Path) -> Finding {
     }
 }
 
-fn port(address: SocketAddr) -> Finding {
+/// The certificate that the server would present, its dates and its key.
+fn certificate(configuration: &Configuration) -> Finding {
+    const CHECK: &str = "certificate";
+    match tls::examine(configuration, Clock::System.context().now) {
+        Ok(found) => Finding::good(CHECK, found),
+        Err((found, remedy)) => Finding::bad(CHECK, found, remedy),
+    }
+}
+
+fn port(configuration: &Configuration) -> Finding {
     const CHECK: &str = "port";
-    if !address.ip().is_loopback() {
+    let address = configuration.server.listen;
+    if let Err(error) = tls::check_exposure(configuration) {
         return Finding::bad(
             CHECK,
-            format!("{address} is not loopback"),
-            "use 127.0.0.1: there is no TLS yet",
+            format!("{error:#}"),
+            "`docs/tls.md` shows each of these ways",
         );
     }
     match TcpListener::bind(address) {

@@ -4,6 +4,7 @@ use std::{env, path::Path};
 
 use anyhow::Context as _;
 use serde::Serialize;
+use unhidra_identity::config::Scheme;
 use unhidra_runtime::{Clock, signal::Signals, telemetry};
 
 use crate::{
@@ -18,6 +19,8 @@ use crate::{
 struct Ready<'a> {
     listening: String,
     setup_token_file: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_fingerprint: Option<String>,
 }
 
 /// Serves until a signal.
@@ -34,16 +37,29 @@ pub(crate) async fn serve(options: &ServerOptions, output: Output) -> Outcome {
 }
 
 fn announce(server: &Server, output: Output) -> std::io::Result<()> {
-    let url = format!("http://{}", server.address);
+    let scheme = match server.scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    };
+    let url = format!("{scheme}://{}", server.address);
     let ready = Ready {
         listening: url.clone(),
         setup_token_file: server.setup_token.as_deref(),
+        ca_fingerprint: server.authority.map(|authority| authority.to_string()),
     };
-    output.result(&ready, || format!("listening on {url}"))?;
+    output.result(&ready, || match &ready.ca_fingerprint {
+        Some(fingerprint) => format!("listening on {url}\nlocal CA {fingerprint}"),
+        None => format!("listening on {url}"),
+    })?;
     if let Some(token) = &server.setup_token {
+        let trust = ready.ca_fingerprint.as_ref();
+        let trust = trust.map_or_else(String::new, |fingerprint| {
+            format!(" --ca-fingerprint {fingerprint}")
+        });
         output.progress(&format!(
-            "There is no account yet. In another terminal, the first administrator registers with\n  {} register --server {url} --username NAME --setup-token-file {}",
+            "There is no account yet. In another terminal, the first administrator registers with\n  {} register --server {} --username NAME --setup-token-file {}{trust}",
             program(),
+            server.public_url,
             quoted(token)
         ));
     }
