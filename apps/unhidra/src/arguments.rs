@@ -5,8 +5,8 @@ pub(crate) mod audit;
 mod client;
 mod moment;
 mod screen;
-mod trust;
 mod transport;
+mod trust;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use unhidra_runtime::unit::parse_duration;
 use unhidra_types::{ConnectionId, DeviceId, Fingerprint, Username};
 
+use self::transport::Transport;
 pub(crate) use self::trust::{Contacts, Identity, Reset, Rotate};
 pub(crate) use self::{
     admin::{AccountCommand, AdminDevices, AdminSessions, DeleteAccount, Invitations, Sessions, Users},
@@ -23,7 +24,6 @@ pub(crate) use self::{
     },
     screen::command,
 };
-use self::transport::Transport;
 
 /// End-to-end encrypted messaging: server and client in one program.
 #[derive(Parser)]

@@ -408,3 +408,6 @@ fn days(duration: &Duration) -> String {
         hours => format!("{} days", hours / 24),
     }
 }
+
+#[cfg(test)]
+mod tests;

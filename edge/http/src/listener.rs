@@ -213,3 +213,6 @@ async fn serve(
         tracing::debug!(error = %error, "connection ended");
     }
 }
+
+#[cfg(test)]
+mod tests;

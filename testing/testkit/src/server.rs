@@ -13,7 +13,13 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{endpoint::Endpoint, http::Http, program::Program, wait::until};
+use crate::{
+    endpoint::Endpoint,
+    http::Http,
+    process::{Process, RUN_TIMEOUT},
+    program::Program,
+    wait::until,
+};
 
 /// From start to readiness, also after a crash, on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -140,6 +146,18 @@ impl Server {
         kill_process(Pid::from_child(child), Signal::TERM).context("ask the server to end")
     }
 
+    /// Asks it to read again what changed (SIGHUP).
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn hang_up(&mut self) -> anyhow::Result<()> {
+        let child = self.running()?;
+        if let Some(status) = child.try_wait().context("ask for the server's end")? {
+            bail!("the server has ended already, with {status}");
+        }
+        kill_process(Pid::from_child(child), Signal::HUP).context("ask the server to read again")
+    }
+
     /// Waits until it has ended.
     ///
     /// # Errors
@@ -171,6 +189,18 @@ impl Server {
             address: self.address,
             authority: authority.exists().then_some(authority),
         }
+    }
+
+    /// What clients know its local CA by.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn fingerprint(&self) -> anyhow::Result<String> {
+        let mut command = self.program.command(&self.folder);
+        command.args(["tls", "fingerprint", "--data"]).arg(self.data());
+        let printed = Process::start(&mut command, b"")?.wait(RUN_TIMEOUT)?.success()?;
+        let printed = String::from_utf8(printed.stdout().to_vec()).context("a fingerprint is text")?;
+        Ok(printed.trim().to_owned())
     }
 
     /// Its process number.

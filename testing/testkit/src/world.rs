@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf, thread};
 
 use anyhow::{Context as _, ensure};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
@@ -112,6 +113,7 @@ impl World {
         .map(PathBuf::from)
         .to_vec();
         arguments.extend(["--password-file".into(), password_file]);
+        arguments.extend(self.trust_arguments(url)?);
         match &self.admin {
             None => arguments.extend(["--setup-token-file".into(), self.server.setup_token_file()]),
             Some(_) => arguments.extend(["--invitation".into(), self.invitation()?.into()]),
@@ -203,6 +205,7 @@ impl World {
         .map(PathBuf::from)
         .to_vec();
         arguments.extend(["--password-file".into(), password_file]);
+        arguments.extend(self.trust_arguments(url)?);
         Ok(arguments)
     }
 
@@ -211,9 +214,29 @@ impl World {
     /// # Errors
     /// When there is no account yet, or the command fails.
     pub fn invitation(&self) -> anyhow::Result<String> {
+        text_of(&self.invite()?, &["token"])
+    }
+
+    /// An invitation from the first account, as a link; a server without TLS has none.
+    ///
+    /// # Errors
+    /// When there is no account yet, or the command fails.
+    pub fn invitation_link(&self) -> anyhow::Result<String> {
+        text_of(&self.invite()?, &["link"])
+    }
+
+    fn invite(&self) -> anyhow::Result<Value> {
         let admin = self.admin.as_ref().context("someone has an account")?;
-        let invited = admin.run(["--json", "admin", "invite"])?.success()?;
-        text_of(&only(invited.json()?)?, &["token"])
+        only(admin.run(["--json", "admin", "invite"])?.success()?.json()?)
+    }
+
+    /// What makes a command trust the server, if it speaks TLS.
+    fn trust_arguments(&self, url: &str) -> anyhow::Result<Vec<PathBuf>> {
+        if !url.starts_with("https://") {
+            return Ok(Vec::new());
+        }
+        let fingerprint = self.server.fingerprint()?;
+        Ok(vec!["--ca-fingerprint".into(), fingerprint.into()])
     }
 
     /// A profile that does not exist yet, on a machine of its own.

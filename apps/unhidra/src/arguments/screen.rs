@@ -21,7 +21,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Server",
         &[
-            "serve", "demo", "admin", "audit", "backup", "restore", "doctor", "config", "openapi",
+            "serve", "demo", "admin", "audit", "backup", "restore", "doctor", "config", "tls", "openapi",
         ],
     ),
     ("More", &[]),

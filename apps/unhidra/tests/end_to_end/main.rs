@@ -18,6 +18,7 @@ mod shutdown;
 mod slow_reader;
 mod stumbles;
 mod terminal;
+mod tls;
 mod verification;
 
 use unhidra_testkit::{Program, World};
