@@ -5,6 +5,7 @@ mod hostile;
 mod keyring;
 mod layers;
 mod suite;
+mod tls_check;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -30,6 +31,8 @@ enum Command {
     Keyring,
     /// Attack a server in every way that costs nothing, while others talk on it
     Hostile(hostile::Hostile),
+    /// Have the server's TLS examined by testssl.sh
+    TlsCheck,
     /// Everything that a release would need: format, lints, layers, documentation, tests
     Ci,
 }
@@ -52,6 +55,7 @@ fn run() -> anyhow::Result<()> {
         Command::Chaos(chaos) => chaos::run(&root, &chaos),
         Command::Keyring => keyring::run(&root),
         Command::Hostile(hostile) => hostile::run(&root, &hostile),
+        Command::TlsCheck => tls_check::run(&root),
         Command::Ci => suite::ci(&root),
     }
 }
