@@ -1,6 +1,6 @@
 //! Where the server is: scheme, host and port, nothing else.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use reqwest::Url;
 
@@ -39,6 +39,14 @@ impl ServerUrl {
             "https" => Scheme::Https,
             _ => Scheme::Http,
         }
+    }
+
+    /// Whether it is on this machine, by its name: nobody is on the way there.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        let host = self.base.host_str().unwrap_or_default();
+        let host = host.trim_matches(['[', ']']);
+        host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
     }
 
     /// Where `/v1/ws` is.
@@ -99,6 +107,27 @@ mod tests {
             (url.scheme(), url.websocket().as_str()),
             (Scheme::Https, "wss://localhost/v1/ws")
         );
+    }
+
+    #[test]
+    fn only_loopback_is_local() {
+        let is_local = |text: &str| text.parse::<ServerUrl>().unwrap().is_local();
+        for text in [
+            "http://127.0.0.1:9000",
+            "http://127.8.8.8",
+            "http://[::1]:9000",
+            "http://localhost",
+        ] {
+            assert!(is_local(text), "{text}");
+        }
+        for text in [
+            "http://192.0.2.1",
+            "http://localhost.example",
+            "http://[2001:db8::1]",
+            "http://127.example",
+        ] {
+            assert!(!is_local(text), "{text}");
+        }
     }
 
     #[test]

@@ -74,6 +74,14 @@ impl Named {
             _ => authority.map(Trust::Pinned),
         };
         if server.scheme() == Scheme::Http {
+            if !server.is_local() {
+                return Err(Failure {
+                    exit: Exit::Untrusted,
+                    error: anyhow::anyhow!(
+                        "{server} is on another machine, and without TLS everybody on the way reads the password: use https://"
+                    ),
+                });
+            }
             return match named {
                 None => Ok(Destination {
                     server,

@@ -269,6 +269,9 @@ fn tls_and_plain_http_tell_each_other_apart_in_one_line() -> anyhow::Result<()> 
     let encrypted = format!("https://{}", world.server.address());
     let line = register(&world, &device, &encrypted, &[])?.refusal(12)?;
     assert!(line.contains("does not speak TLS"), "{line}");
+
+    let line = register(&world, &device, "http://192.0.2.1:9000", &[])?.refusal(12)?;
+    assert!(line.contains("reads the password"), "{line}");
     Ok(())
 }
 
