@@ -176,12 +176,13 @@ impl Server {
         };
         let authority = served.as_ref().and_then(Served::authority);
         if let Some(served) = served {
-            let (hangup, clock) = (Hangup::install().context("handle SIGHUP")?, clock.clone());
+            let hangup = Hangup::install().context("handle SIGHUP")?;
+            let (identity, clock) = (identity.clone(), clock.clone());
             tasks.spawn(
                 Stage::Worker,
                 "certificates",
                 Weight::Ordinary,
-                async move |stop| served.keep_up(clock, hangup, stop).await,
+                async move |stop| served.keep_up(identity, clock, hangup, stop).await,
             );
         }
         let accept_tasks = tasks.clone();

@@ -11,12 +11,13 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
-use unhidra_http::tls::Tls;
+use unhidra_http::tls::{Prepared, Tls};
+use unhidra_identity::Identity;
 use unhidra_keys::{
     certificate::{Certificate, Dates},
     local_ca::{self, LocalCa},
 };
-use unhidra_runtime::{Clock, Stop, signal::Hangup};
+use unhidra_runtime::{Clock, Context, Stop, signal::Hangup};
 use unhidra_types::{Fingerprint, Timestamp};
 
 use crate::{
@@ -119,8 +120,7 @@ impl Served {
             }
         }
         let (certificate, authority) = source.load(now)?;
-        let tls = Tls::new(certificate.chain.clone(), certificate.key.clone_key())
-            .with_context(|| source.shown())?;
+        let tls = Tls::new(source.prepare(&certificate)?);
         let mut served = Self {
             source,
             tls,
@@ -148,10 +148,11 @@ impl Served {
         self.authority
     }
 
-    /// Looks at the files every minute and at SIGHUP, and serves what changed. What can't be served is said, and the
-    /// old certificate stays.
+    /// Looks at the files every minute and at SIGHUP, and serves what changed, once the audit log says so. What can't be
+    /// served is said, and the old certificate stays.
     pub(crate) async fn keep_up(
         mut self,
+        identity: Identity,
         clock: Clock,
         mut hangup: Hangup,
         stop: Stop,
@@ -162,8 +163,8 @@ impl Served {
                 () = hangup.next() => true,
                 () = tokio::time::sleep(LOOK_EVERY) => false,
             };
-            let now = clock.context().now;
-            match self.reload(now) {
+            let context = clock.context();
+            match self.reload(&identity, &context).await {
                 Ok(true) => tracing::info!(
                     until = shown_time(self.certificate.not_after),
                     "another certificate is served"
@@ -172,19 +173,22 @@ impl Served {
                 Ok(false) => self.refused = None,
                 Err(error) => self.refuse(format!("{error:#}")),
             }
-            self.watch_dates(now);
+            self.watch_dates(context.now);
         }
     }
 
     /// Whether there was something new.
-    fn reload(&mut self, now: Timestamp) -> anyhow::Result<bool> {
-        let (fresh, authority) = self.source.load(now)?;
+    async fn reload(&mut self, identity: &Identity, context: &Context) -> anyhow::Result<bool> {
+        let (fresh, authority) = self.source.load(context.now)?;
         if fresh.chain == self.certificate.chain {
             return Ok(false);
         }
-        self.tls
-            .replace(fresh.chain.clone(), fresh.key.clone_key())
-            .with_context(|| self.source.shown())?;
+        let prepared = self.source.prepare(&fresh)?;
+        identity
+            .note_certificate(context)
+            .await
+            .context("write it to the audit log")?;
+        self.tls.replace(prepared);
         (self.certificate, self.authority) = (fresh, authority);
         self.refused = None;
         Ok(true)
@@ -276,13 +280,13 @@ impl Source {
         }
     }
 
-    fn shown(&self) -> String {
-        match self {
+    fn prepare(&self, certificate: &Certificate) -> anyhow::Result<Prepared> {
+        Prepared::new(certificate.chain.clone(), certificate.key.clone_key()).with_context(|| match self {
             Self::Files { certificate, key } => {
                 format!("use {} and {}", certificate.display(), key.display())
             }
             Self::LocalCa { folder, .. } => format!("use {}", folder.display()),
-        }
+        })
     }
 }
 
@@ -309,9 +313,7 @@ pub(crate) fn examine(configuration: &Configuration, now: Timestamp) -> Result<S
         )
     };
     let (certificate, authority) = source.load(now).map_err(broken)?;
-    Tls::new(certificate.chain.clone(), certificate.key.clone_key())
-        .with_context(|| source.shown())
-        .map_err(broken)?;
+    source.prepare(&certificate).map_err(broken)?;
     let until = shown_time(certificate.not_after);
     let (names, dates) = (certificate.names.join(", "), certificate.dates(now));
     match dates {

@@ -37,6 +37,9 @@ pub struct Tls {
     slots: Arc<Semaphore>,
 }
 
+/// A certificate that can be served.
+pub struct Prepared(Arc<ServerConfig>);
+
 /// Why a certificate can't be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -49,29 +52,19 @@ pub enum TlsError {
 }
 
 impl Tls {
-    /// Serves `chain`, the certificate first, under its `key`.
-    ///
-    /// # Errors
-    /// [`TlsError`].
-    pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, TlsError> {
-        let (current, _) = watch::channel(configuration(chain, key)?);
-        Ok(Self {
+    /// Serves a certificate.
+    #[must_use]
+    pub fn new(Prepared(configuration): Prepared) -> Self {
+        let (current, _) = watch::channel(configuration);
+        Self {
             current: Arc::new(current),
             slots: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
-        })
+        }
     }
 
     /// Serves another certificate from the next handshake on; connections stay.
-    ///
-    /// # Errors
-    /// [`TlsError`]; the old one stays then.
-    pub fn replace(
-        &self,
-        chain: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
-    ) -> Result<(), TlsError> {
-        self.current.send_replace(configuration(chain, key)?);
-        Ok(())
+    pub fn replace(&self, Prepared(configuration): Prepared) {
+        self.current.send_replace(configuration);
     }
 
     /// The handshake of one connection; `None` when there is none: too many others, or a client without TLS.
@@ -96,25 +89,28 @@ impl Tls {
     }
 }
 
-fn configuration(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> Result<Arc<ServerConfig>, TlsError> {
-    let unusable = |error| match error {
-        rustls::Error::InconsistentKeys(_) => TlsError::OtherKey,
-        error => TlsError::Unusable(error),
-    };
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut configuration = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13])
-        .map_err(unusable)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(unusable)?;
-    configuration.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // Tickets keep no state here, and their keys change every six hours.
-    configuration.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
-    Ok(Arc::new(configuration))
+impl Prepared {
+    /// `chain`, the certificate first, under its `key`.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, TlsError> {
+        let unusable = |error| match error {
+            rustls::Error::InconsistentKeys(_) => TlsError::OtherKey,
+            error => TlsError::Unusable(error),
+        };
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut configuration = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .map_err(unusable)?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(unusable)?;
+        configuration.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // Tickets keep no state here, and their keys change every six hours.
+        configuration.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
+        Ok(Self(Arc::new(configuration)))
+    }
 }
 
 /// Tells an HTTP client that it forgot the `s` of `https`. Whatever else was sent is closed without a word.

@@ -4,7 +4,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use tokio::time::MissedTickBehavior;
-use unhidra_audit::{Act, Details, Subject};
+use unhidra_audit::{Act, Details, Record, Subject};
 use unhidra_keys::KeyError;
 use unhidra_runtime::{Clock, Context, Stop};
 use unhidra_store::{Event, StoreError};
@@ -106,8 +106,28 @@ impl Identity {
         self.sign_head(context).await.map(drop)
     }
 
+    /// Writes down that the server presents another TLS certificate, and so another key, from now on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_certificate(&self, context: &Context) -> Result<(), StoreError> {
+        let details = Details {
+            reason: Some("TLS certificate"),
+            ..Details::default()
+        };
+        self.note(
+            context,
+            server_record(context, Act::KeyRotated, Subject::Server, details),
+        )
+        .await
+    }
+
     async fn note_server_act(&self, context: &Context, act: Act) -> Result<(), StoreError> {
         let record = server_record(context, act, Subject::Server, Details::default());
+        self.note(context, record).await
+    }
+
+    async fn note(&self, context: &Context, record: Record) -> Result<(), StoreError> {
         let context = *context;
         self.store().write(move |tx| append(tx, &context, &record)).await
     }

@@ -11,6 +11,7 @@ use unhidra_keys::local_ca::LocalCa;
 use unhidra_runtime::{ClientAddress, Clock};
 
 use super::*;
+use crate::tls::Prepared;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -66,7 +67,7 @@ fn certificate() -> (Tls, CertificateDer<'static>) {
     let authority = LocalCa::open(folder.path(), now).unwrap();
     let made = authority.certificate(&["127.0.0.1".to_owned()], now).unwrap();
     let authority = made.chain[1].clone();
-    (Tls::new(made.chain, made.key).unwrap(), authority)
+    (Tls::new(Prepared::new(made.chain, made.key).unwrap()), authority)
 }
 
 fn connector(authority: CertificateDer<'static>) -> TlsConnector {
@@ -130,7 +131,7 @@ async fn a_client_that_resumes_is_served_and_one_that_meets_a_new_certificate_is
     let now = Clock::System.context().now;
     let other = LocalCa::open(folder.path(), now).unwrap();
     let other = other.certificate(&["127.0.0.1".to_owned()], now).unwrap();
-    tls.replace(other.chain, other.key).unwrap();
+    tls.replace(Prepared::new(other.chain, other.key).unwrap());
     shaken().await.unwrap_err();
     mirror.end().await;
 }
