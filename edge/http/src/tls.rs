@@ -1,6 +1,7 @@
 //! TLS 1.3 in front of the listener, under a certificate that can be replaced while connections last.
 //!
-//! Only handshakes are here. Certificates are read and made elsewhere; who may connect how often is decided before.
+//! Only handshakes are here. Certificates are read and made elsewhere. How many handshakes there may be at once is decided
+//! where sockets are admitted: until its first request a connection waits, and whoever waits longest makes room.
 //! A replaced certificate takes the session tickets of the old one with it: whoever connects next sees the new one.
 
 use std::{io, sync::Arc, time::Duration};
@@ -14,7 +15,7 @@ use rustls::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::{Semaphore, watch},
+    sync::watch,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -22,8 +23,6 @@ use unhidra_wire::rest::{Problem, ProblemCode};
 
 /// How long a handshake may take, from the first byte on.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes at once. Each holds some 20 KiB and a socket; a further connection is closed at once.
-const MAX_HANDSHAKES: usize = 1_024;
 /// What a TLS connection begins with: the type of a record with a handshake message (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 /// How long, and how much, is still read from a client that spoke HTTP without TLS, so that it sees the answer.
@@ -32,10 +31,7 @@ const FAREWELL_BYTES: u64 = 64 * 1024;
 
 /// TLS under one certificate at a time. Clones share it.
 #[derive(Clone)]
-pub struct Tls {
-    current: Arc<watch::Sender<Arc<ServerConfig>>>,
-    slots: Arc<Semaphore>,
-}
+pub struct Tls(Arc<watch::Sender<Arc<ServerConfig>>>);
 
 /// A certificate that can be served.
 pub struct Prepared(Arc<ServerConfig>);
@@ -56,23 +52,16 @@ impl Tls {
     #[must_use]
     pub fn new(Prepared(configuration): Prepared) -> Self {
         let (current, _) = watch::channel(configuration);
-        Self {
-            current: Arc::new(current),
-            slots: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
-        }
+        Self(Arc::new(current))
     }
 
     /// Serves another certificate from the next handshake on; connections stay.
     pub fn replace(&self, Prepared(configuration): Prepared) {
-        self.current.send_replace(configuration);
+        self.0.send_replace(configuration);
     }
 
-    /// The handshake of one connection; `None` when there is none: too many others, or a client without TLS.
+    /// The handshake of one connection; `None` when there is none: the client is gone, or speaks no TLS.
     pub(crate) async fn accept(&self, mut stream: TcpStream) -> io::Result<Option<TlsStream<TcpStream>>> {
-        let Ok(_slot) = self.slots.try_acquire() else {
-            tracing::debug!("a connection was closed: too many handshakes at once");
-            return Ok(None);
-        };
         let handshake = async {
             let mut first = [0];
             if stream.peek(&mut first).await? == 0 {
@@ -82,7 +71,7 @@ impl Tls {
                 refuse_plain(&mut stream, first).await?;
                 return Ok(None);
             }
-            let configuration = self.current.borrow().clone();
+            let configuration = self.0.borrow().clone();
             TlsAcceptor::from(configuration).accept(stream).await.map(Some)
         };
         timeout(HANDSHAKE_TIMEOUT, handshake).await?
