@@ -87,6 +87,19 @@ impl Tx<'_> {
         self.open_conversation(id, org, Kind::Control, &[], now)
     }
 
+    /// Deletes what was said to a device that is no more.
+    pub(crate) fn forget_control(&mut self, device: DeviceId) -> Result<(), StoreError> {
+        let Some(log) = self.control_log(device)?.map(|found| found.log) else {
+            return Ok(());
+        };
+        for table in ["capsule", "entry"] {
+            self.connection
+                .prepare_cached(&format!("DELETE FROM {table} WHERE log = ?1"))?
+                .execute([log.0])?;
+        }
+        Ok(())
+    }
+
     /// Deletes entries of control logs that were taken before `cutoff`, at most `limit`; says whether more may be left.
     ///
     /// # Errors

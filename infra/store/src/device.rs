@@ -151,7 +151,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Marks a device as revoked and forgets its prekeys.
+    /// Marks a device as revoked and forgets its prekeys and what was said to it.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -159,6 +159,7 @@ impl Tx<'_> {
         self.connection
             .prepare_cached("UPDATE device SET revoked_at = ?2 WHERE device_id = ?1 AND revoked_at IS NULL")?
             .execute(params![id.as_bytes(), column::millis(now)])?;
+        self.forget_control(id)?;
         self.forget_prekeys(id)
     }
 

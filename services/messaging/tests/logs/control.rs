@@ -124,6 +124,22 @@ async fn strangers_revoked_devices_and_conversation_frames_are_refused() {
 }
 
 #[tokio::test]
+async fn what_was_said_to_a_device_goes_with_it() {
+    let server = Server::new().await;
+    let (alice, bob, _) = server.two().await;
+    server.append(alice, control(bob.device, 1)).await.unwrap();
+    server.revoke(bob.user, bob.device).await;
+    let held = server.store.read(move |db| {
+        let log = db.control_log(bob.device)?.unwrap().log;
+        Ok::<_, unhidra_store::StoreError>((
+            db.control_entries(log, alice.device)?.entries,
+            db.capsules(log, 1)?,
+        ))
+    });
+    assert_eq!(held.await.unwrap(), (0, 0));
+}
+
+#[tokio::test]
 async fn a_full_log_refuses_each_sender_and_then_everyone() {
     let server = Server::new().await;
     let (alice, bob, _) = server.two().await;
