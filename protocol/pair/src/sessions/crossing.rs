@@ -9,7 +9,8 @@
 //!   the peer's choice counts. Between one of each, this device follows to the smaller `H(EK)` at once, and to the
 //!   larger after [`PATIENCE`] messages in a row: then the peer can't use the smaller one.
 //!
-//! Sessions of before a rollback, a skip too far or an own new beginning are retired: they receive, and never send.
+//! Sessions of before a rollback, a skip too far or an own new beginning are retired: they receive, and never send. A peer
+//! that goes on sending in one is shown the session that this device began last.
 
 use unhidra_types::Timestamp;
 
@@ -70,13 +71,12 @@ impl SessionSet {
             self.against = 0;
             return;
         };
-        let Some(heard) = self
-            .archived
-            .get(at)
-            .filter(|old| old.standing == Standing::Standby)
-        else {
+        let Some(heard) = self.archived.get(at) else {
             return;
         };
+        if heard.standing == Standing::Retired {
+            return self.introduce_own(now);
+        }
         let follows = self.active.as_ref().is_none_or(|active| {
             let both_of_peer = heard.session.is_of_peer() && active.is_of_peer();
             both_of_peer || heard.session.id() < active.id() || self.against.saturating_add(1) >= PATIENCE
@@ -85,6 +85,20 @@ impl SessionSet {
             self.send_on(at, now);
         } else {
             self.against = self.against.saturating_add(1);
+        }
+    }
+
+    /// The peer sends where this device never will. When it goes on doing so, it may not know the session that this device
+    /// began last, and what this device sends in may be of as little use to it: that session is shown to it.
+    fn introduce_own(&mut self, now: Timestamp) {
+        self.against = self.against.saturating_add(1);
+        if self.against < PATIENCE {
+            return;
+        }
+        self.against = 0;
+        let is_own = |old: &Archived| old.standing == Standing::Standby && !old.session.is_of_peer();
+        if let Some(at) = self.archived.iter().position(is_own) {
+            self.send_on(at, now);
         }
     }
 

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod archive;
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod compromise;
 #[cfg(test)]
 mod conversation;
