@@ -261,6 +261,7 @@ impl<S: Store> Device<S> {
                 frames::take_frame(step, inboxes, frame)?;
             }
             inboxes.acknowledge(step);
+            inboxes.tell_caught_up(step)?;
             step.write_receipts(&mut Plans::default())?;
             step.ask_for_repair()
         })

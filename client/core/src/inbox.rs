@@ -11,7 +11,7 @@ use unhidra_types::{ConversationId, Timestamp, UserId};
 use unhidra_wire::frame::{CapsuleKind, ClientFrame, Deliver};
 
 use crate::{
-    effects::Need,
+    effects::{Need, Notice},
     receive::{Outcome, Tries},
     step::Step,
     store::StoreError,
@@ -56,6 +56,8 @@ pub(crate) struct Inboxes {
     processed: BTreeMap<ConversationId, u64>,
     /// Until this user's chain was looked at, first messages wait.
     waits_for: Option<UserId>,
+    /// The server has sent its backlog, and that is not told yet.
+    catching_up: bool,
 }
 
 #[derive(Default)]
@@ -153,6 +155,28 @@ impl Inboxes {
             let through = self.processed.entry(conversation).or_insert(seq);
             *through = seq.max(*through);
         }
+    }
+
+    /// The server has sent all that it had.
+    pub(crate) const fn catch_up(&mut self) {
+        self.catching_up = true;
+    }
+
+    /// Tells that the backlog is processed, once the gaps in it have been filled that were asked for.
+    pub(crate) fn tell_caught_up(&mut self, step: &mut Step<'_>) -> Result<(), StoreError> {
+        if !self.catching_up {
+            return Ok(());
+        }
+        for (conversation, inbox) in &self.logs {
+            let cursor = step.cursor(*conversation)?;
+            if inbox.needs.is_none() && cursor.is_some_and(|cursor| inbox.wanted > cursor) {
+                return Ok(());
+            }
+        }
+        self.catching_up = false;
+        step.effects.notices.push(Notice::CaughtUp);
+        // The backlog has been read, so keys that only it could name may go.
+        step.expire_prekeys()
     }
 
     /// Lets first messages wait until this user's chain was looked at.

@@ -31,6 +31,7 @@ impl<S: Store> Device<S> {
                 step.reopen(user)?;
             }
             inboxes.acknowledge(step);
+            inboxes.tell_caught_up(step)?;
             if is_news { step.advance() } else { Ok(()) }
         })?;
         if user == self.me.user {

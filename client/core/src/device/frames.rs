@@ -34,9 +34,7 @@ pub(super) fn take_frame(
             },
         ),
         ServerFrame::CaughtUp => {
-            step.effects.notices.push(Notice::CaughtUp);
-            // The backlog has been read, so keys that only it could name may go.
-            step.expire_prekeys()?;
+            inboxes.catch_up();
             step.expire_outbox()?;
             step.review_claims()
         }
