@@ -12,6 +12,7 @@ use unhidra_wire::{
 };
 
 use crate::{
+    contact::Contact,
     dedupe,
     outbox::{Entry, Queued, SealedCapsule, SealedMessage, State},
     receive::{Outcome, Refusal, Tries},
@@ -23,7 +24,11 @@ use crate::{
 
 impl Step<'_> {
     /// Seals `content` for one device and queues it for that device's control log. False when no session can carry it.
+    /// A blocked user is told nothing, and it counts as said.
     pub(crate) fn say(&mut self, peer: Address, content: &Content) -> Result<bool, StoreError> {
+        if Contact::of(self.tx, peer.user)?.blocked {
+            return Ok(true);
+        }
         let (own, theirs) = (self.chain(self.me.user)?, self.chain(peer.user)?);
         let (Some(own), Some(theirs), Ok(content)) = (own, theirs, content.encode()) else {
             return Ok(false);
@@ -148,6 +153,9 @@ impl Step<'_> {
             sender.device,
             deliver.seq,
         )?;
+        if Contact::of(self.tx, sender.user)?.blocked {
+            return Ok(Ok(true));
+        }
         match content {
             Ok(Content::Retry(unopened)) => self.answer_retry(sender, session, &unopened)?,
             Ok(Content::ListHead { from, records }) => self.take_list_head(sender, from, records)?,

@@ -98,6 +98,7 @@ impl Step<'_> {
             let conversation = unhidra_chain::direct::direct_conversation(self.me.user, user);
             self.fail_queued(Some(conversation), &[State::Draft, State::Ready, State::Stale])?
         };
+        self.forget_claims(user)?;
         if let Some(genesis) = peer.genesis.or_else(|| held.map(|held| held.genesis().hash())) {
             Retired::add(self.tx, user, genesis)?;
         }
@@ -132,6 +133,7 @@ impl Step<'_> {
         let conversation = unhidra_chain::direct::direct_conversation(self.me.user, user);
         let unsent = self.fail_queued(Some(conversation), &[State::Draft, State::Ready, State::Stale])?;
         self.note_change(user, ChangeKind::Accepted, &peer, to.uik, unsent)?;
+        self.forget_claims(user)?;
         self.tx.delete(Table::Chains, user.as_bytes())?;
         let accepted = Peer {
             since: self.now,
@@ -157,6 +159,18 @@ impl Step<'_> {
                 };
                 self.deliver(&waiting.to_deliver(self.me.device), tries)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Claims of list versions of a genesis that is pinned no more: nobody will ever prove them.
+    fn forget_claims(&mut self, user: UserId) -> Result<(), StoreError> {
+        let range = KeyRange::prefix(user.as_bytes());
+        for row in self
+            .tx
+            .scan(Table::Claims, &range, Order::Ascending, usize::MAX)?
+        {
+            self.tx.delete(Table::Claims, &row.key)?;
         }
         Ok(())
     }
