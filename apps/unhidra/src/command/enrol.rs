@@ -23,7 +23,7 @@ use super::{
 use crate::{
     arguments::{Login, Register},
     exit::{Exit, Failure, OrExit as _, Outcome},
-    output::Output,
+    output::{Output, printable},
     qr::{self, Wish},
 };
 
@@ -99,7 +99,7 @@ pub(crate) async fn login(opening: &Opening, options: Login, output: Output) -> 
         .destination(&options.authority, account.as_ref(), output)
         .await?;
     let (profile, made) = opening.profile(options.keep)?;
-    let logged_in = Client::log_in(profile, destination, log_in, name, settings()).await;
+    let logged_in = Client::log_in(profile, destination, log_in, name.clone(), settings()).await;
     let client = match logged_in.map_err(wrong_credentials)? {
         LoggedIn::Ready(client) => *client,
         LoggedIn::Founding(founding) => found(*founding, Words::Again, output).await?,
@@ -109,7 +109,7 @@ pub(crate) async fn login(opening: &Opening, options: Login, output: Output) -> 
                 let key = RecoveryKey::parse(&words).or_exit(Exit::Credentials)?;
                 new.recover(&key).await?
             }
-            None => be_linked(*new, options.yes, Wish::unless(options.no_qr), output).await?,
+            None => be_linked(*new, &name, options.yes, Wish::unless(options.no_qr), output).await?,
         },
     };
     show(&client, output)?;
@@ -138,10 +138,17 @@ pub(super) fn wrong_credentials(error: ClientError) -> Failure {
     }
 }
 
-async fn be_linked(new: NewDevice, yes: bool, wish: Wish, output: Output) -> Result<Client, Failure> {
+async fn be_linked(
+    new: NewDevice,
+    name: &str,
+    yes: bool,
+    wish: Wish,
+    output: Output,
+) -> Result<Client, Failure> {
     #[derive(Serialize)]
     struct Code<'a> {
         linking_code: &'a str,
+        device_name: &'a str,
     }
     #[derive(Serialize)]
     struct Digits<'a> {
@@ -150,11 +157,16 @@ async fn be_linked(new: NewDevice, yes: bool, wish: Wish, output: Output) -> Res
     let comparing = new
         .offer(|code| {
             let text = code.to_text();
-            let shown = output.result(&Code { linking_code: &text }, || {
+            let code = Code {
+                linking_code: &text,
+                device_name: name,
+            };
+            let shown = output.result(&code, || {
                 let code = qr::shown(&text, wish, output).map_or_else(String::new, |code| code + "\n");
                 format!(
-                    "{code}On a device that is logged in, run\n  unhidra devices link {}\nwithin two minutes.",
-                    &*text
+                    "{code}On a device that is logged in, run\n  unhidra devices link {} --name={}\nwithin two minutes.",
+                    &*text,
+                    quoted(name)
                 )
             });
             if let Err(error) = shown {
@@ -178,6 +190,15 @@ async fn be_linked(new: NewDevice, yes: bool, wish: Wish, output: Output) -> Res
         });
     }
     Ok(comparing.confirm().await?)
+}
+
+/// A name as a shell takes it for one word: the device that certifies is the one that names.
+fn quoted(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !name.is_empty() && !name.starts_with('-') && name.chars().all(is_plain) {
+        return name.to_owned();
+    }
+    format!("'{}'", printable(name).replace('\'', r"'\''"))
 }
 
 /// Shows recovery words, behind what is to be said first.

@@ -22,6 +22,9 @@ fn read(device: &Device) -> Vec<String> {
 }
 
 fn line(value: &Value) -> String {
+    if value["state"] == "waiting" {
+        return "(waiting)".to_owned();
+    }
     match value.get("notice") {
         Some(notice) => format!("! {} {}", text(notice), text(&value["user"])),
         None if value.get("request").is_some() => format!("? {}", text(&value["text"])),
@@ -89,6 +92,7 @@ fn a_rotation_is_told_to_contacts_and_every_device_goes_on() {
     talk(bobs, "alice", phone, "before, from bob");
     let before = &json(bobs, &["verify", "alice", "--confirm"])[0];
     assert_eq!(before["verified"], true);
+    assert_eq!(json(bobs, &["contacts", "list"])[0]["verified"], true);
     // On its way while the identity changes, to a device that is not there.
     bobs.send("alice", "on its way").unwrap();
 
@@ -108,6 +112,7 @@ fn a_rotation_is_told_to_contacts_and_every_device_goes_on() {
 
     let after = &json(bobs, &["verify", "alice"])[0];
     assert_eq!(after["verified"], false);
+    assert_eq!(json(bobs, &["contacts", "list"])[0]["verified"], false);
     assert_ne!(after["digits"], before["digits"]);
     assert_eq!(json(laptop, &["verify", "bob"])[0]["digits"], after["digits"]);
 
@@ -177,7 +182,7 @@ fn after_a_reset_nothing_is_sent_until_the_new_digits_are_accepted() {
         .unwrap();
     assert!(line.contains("contacts accept alice"), "{line}");
     new.send("bob", "it is me").unwrap();
-    assert_eq!(read(bobs), ["! identity-changed alice"]);
+    assert_eq!(read(bobs), ["! identity-changed alice", "(waiting)"]);
     assert_eq!(json(bobs, &["contacts", "list"])[0]["identity_changed"], true);
 
     let wrong = "12345 ".repeat(12);
@@ -238,6 +243,42 @@ fn a_blocked_user_learns_nothing_and_is_read_again_afterwards() {
     json(bobs, &["contacts", "unblock", "alice"]);
     talk(alices, "bob", bobs, "in step");
     talk(bobs, "alice", alices, "both ways");
+}
+
+#[test]
+fn a_user_without_a_device_and_a_device_that_does_not_certify_are_told_by_name() {
+    let mut world = world().unwrap();
+    let mut alice = world.person("alice").unwrap();
+    world.link(&mut alice).unwrap();
+    let account = unhidra_wire::rest::OpenAccount {
+        invitation: unhidra_wire::rest::Hidden::new(world.invitation().unwrap()),
+        username: "carol".parse().unwrap(),
+        password: unhidra_wire::rest::Hidden::new(world.dice().word(20)),
+    };
+    let http = unhidra_testkit::http::Http::to(world.server.address()).unwrap();
+    http.post("/v1/accounts", None, &account).unwrap();
+    let (laptop, phone) = (alice.first().unwrap(), alice.second().unwrap());
+    let line = laptop.run(["verify", "carol"]).unwrap().refusal(7).unwrap();
+    assert!(line.contains("carol has no device yet"), "{line}");
+    let line = phone
+        .run(["identity", "rotate", "--yes"])
+        .unwrap()
+        .refusal(1)
+        .unwrap();
+    assert!(line.contains("identity show"), "{line}");
+    let shown = &json(phone, &["identity", "show"])[0];
+    assert_eq!(shown["certifies"], false);
+    assert_eq!(shown["certifiers"][0]["name"], laptop.name());
+    // New words for the same identity: the old ones are void.
+    let words = text(&json(laptop, &["identity", "recovery-key"])[0]["recovery_key"]);
+    log_in_with_words(&world, &alice, "thief", &alice.recovery_key)
+        .0
+        .refusal(4)
+        .unwrap();
+    log_in_with_words(&world, &alice, "alice-new", &words)
+        .0
+        .success()
+        .unwrap();
 }
 
 #[test]
