@@ -162,8 +162,8 @@ fn attack_with(plan: &Plan, target: &Target) -> anyhow::Result<Vec<Row>> {
         let slow_handshake = b"GET /v1/ws HTTP/1.1\r\nhost: test\r\nupgrade: websocket\r\nconnection: upgrade\r\nx: aaaaaaaaaa";
         let asking = async {
             let mut rows = target.asking(plan.times).await;
-            rows.push(target.connecting(plan.connections).await);
             rows.extend(target.speaking().await);
+            rows.push(target.connecting(plan.connections).await);
             rows
         };
         let (silent, slow, shaking, asked) = tokio::join!(

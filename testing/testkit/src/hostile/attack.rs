@@ -14,7 +14,7 @@ use super::raw::{Heard, ask, closing, connect, frame, handshake};
 
 /// Attempts of one attack that are on their way at once.
 const AT_ONCE: usize = 48;
-/// The last of the attackers' addresses, which begin at `127.0.0.2`.
+/// The last of the addresses of those who have no account, which begin at `127.0.0.2`; who has one comes from the next.
 const LAST_ADDRESS: u8 = 9;
 
 /// What came of one attack.
@@ -112,7 +112,7 @@ impl Target {
             ("400 KiB in fragments", fragments),
             ("4,000 messages at once", flood),
         ] {
-            let heard = closing(2, self.server, &self.token, &bytes).await;
+            let heard = closing(LAST_ADDRESS + 1, self.server, &self.token, &bytes).await;
             rows.push(Row::of(attack, [heard]));
         }
         rows
