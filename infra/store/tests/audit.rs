@@ -475,6 +475,24 @@ fn proofs_are_read_from_the_stored_tree() {
 }
 
 #[test]
+fn an_erased_payload_is_nowhere_in_the_file() {
+    let log = Log::write(30, &[], &[17]);
+    let holds = |text: &str| {
+        let bytes = fs::read(log.path()).unwrap();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    assert!(holds("user-16\"") && holds("user-18\""));
+    // The record of the erasure is made from the same details here, so what is looked for is the count.
+    let bytes = fs::read(log.path()).unwrap();
+    let needle = br#"{"username":"user-17","count":17}"#;
+    let times = bytes
+        .windows(needle.len())
+        .filter(|window| window == needle)
+        .count();
+    assert_eq!(times, 1, "once in the record of the erasure");
+}
+
+#[test]
 fn an_act_that_fails_leaves_no_record_and_no_node() {
     let log = Log::write(6, &[], &[]);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
