@@ -322,8 +322,15 @@ impl Conversation {
                 None => Ok(()),
             },
             Notice::IdentityChanged(user) if user == self.peer => self.screen.say(&format!(
-                "{name} has a new identity key: nothing is sent to {name} until you accept it"
+                "{name} has a new identity key: nothing is sent until you compare the digits and run \
+                 `unhidra contacts accept {name}`"
             )),
+            Notice::IdentityReplaced { user, .. } if user == self.peer => self.screen.say(&format!(
+                "The identity of {name} was replaced: /verify shows the new digits"
+            )),
+            Notice::Waiting { conversation, .. } if conversation == self.id => self
+                .screen
+                .say("A message could not be opened: its sender is asked for it again"),
             Notice::ListWithheld(user) if user == self.peer => self.screen.say(&format!(
                 "The server withholds the device list of {name}: nothing is sent until it shows it"
             )),

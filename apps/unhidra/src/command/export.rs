@@ -12,16 +12,16 @@ use std::{
 
 use anyhow::Context as _;
 use serde::Serialize;
-use unhidra_client::{store::Order, waiting::Waiting};
+use unhidra_client::store::Order;
 use unhidra_client_native::{Client, ClientError};
 use unhidra_runtime::Clock;
-use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, UserId};
+use unhidra_types::UserId;
 
 use super::{
     message::{Names, ShownMessage},
     opening::{Opening, user_named},
-    read::shown_time,
     timeline::Timeline,
+    waiting::ShownWaiting,
 };
 use crate::{
     arguments::{Export, ExportFormat},
@@ -29,20 +29,6 @@ use crate::{
     output::{self, Output, printable},
     progress::Progress,
 };
-
-/// An entry that this device can't open yet.
-#[derive(Serialize)]
-struct ShownWaiting {
-    waiting: bool,
-    conversation: ConversationId,
-    seq: u64,
-    msg_id: MsgId,
-    from: String,
-    from_device: DeviceId,
-    server_time: Timestamp,
-    since: Timestamp,
-    reason: &'static str,
-}
 
 /// The last record.
 #[derive(Clone, Copy, Default, Serialize)]
@@ -107,13 +93,13 @@ async fn write_all(
             progress.show(|| format!("{} messages exported", count.messages));
         }
     }
-    for waiting in client.device().waiting().map_err(ClientError::from)? {
+    for (waiting, state) in client.waiting()? {
         if let Some(only) = only
             && client.peer_of(waiting.conversation)? != only
         {
             continue;
         }
-        let shown = ShownWaiting::of(client, &mut names, &waiting).await?;
+        let shown = ShownWaiting::of(client, &mut names, &waiting, state).await?;
         written(write_record(out, format, &shown, || shown.line()))?;
         count.waiting += 1;
     }
@@ -146,33 +132,6 @@ impl Count {
         format!(
             "{} messages, {} that can't be opened yet, {} not sent yet",
             self.messages, self.waiting, self.unsent
-        )
-    }
-}
-
-impl ShownWaiting {
-    async fn of(client: &mut Client, names: &mut Names, waiting: &Waiting) -> Result<Self, ClientError> {
-        Ok(Self {
-            waiting: true,
-            conversation: waiting.conversation,
-            seq: waiting.seq,
-            msg_id: waiting.msg_id,
-            from: names.of(client, waiting.sender).await?,
-            from_device: waiting.sender_device,
-            server_time: waiting.server_time,
-            since: waiting.since,
-            reason: waiting.reason.text(),
-        })
-    }
-
-    fn line(&self) -> String {
-        format!(
-            "{}  {}: can't be opened yet ({})  [{} {}]",
-            shown_time(self.server_time),
-            self.from,
-            self.reason,
-            self.seq,
-            self.from_device
         )
     }
 }

@@ -119,10 +119,12 @@ async fn print_all(
 
 /// Prints what is there and can't be shown, each time, until it can or is forgotten.
 async fn print_waiting(client: &mut Client, only: Option<UserId>, output: Output) -> Outcome {
+    // Somebody whom only the server has heard of is shown by the id.
+    let mut names = Names::by_id_if_unknown();
     for (waiting, state) in client.waiting()? {
         let peer = client.peer_of(waiting.conversation).ok();
         if only.is_none_or(|user| waiting.sender == user || peer == Some(user)) {
-            let shown = ShownWaiting::of(client, &waiting, state).await?;
+            let shown = ShownWaiting::of(client, &mut names, &waiting, state).await?;
             output
                 .result(&shown, || shown.line())
                 .context("print a message")?;

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use unhidra_client::waiting::{Waiting, WaitingState};
 use unhidra_client_native::{Client, ClientError};
-use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, UserId};
+use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp};
 
-use super::read::shown_time;
+use super::{message::Names, read::shown_time};
 
 /// One entry, with the fields of a message that are known without opening it.
 #[derive(Debug, Serialize)]
@@ -23,9 +23,10 @@ pub(crate) struct ShownWaiting {
 }
 
 impl ShownWaiting {
-    /// Names what an entry only identifies, as far as the server knows the names.
+    /// Names what an entry only identifies.
     pub(crate) async fn of(
         client: &mut Client,
+        names: &mut Names,
         waiting: &Waiting,
         what: WaitingState,
     ) -> Result<Self, ClientError> {
@@ -39,9 +40,9 @@ impl ShownWaiting {
             msg_id: waiting.msg_id,
             conversation: waiting.conversation,
             seq: waiting.seq,
-            from: named(client, waiting.sender).await,
+            from: names.of(client, waiting.sender).await?,
             to: match to {
-                Some(to) => named(client, to).await,
+                Some(to) => names.of(client, to).await?,
                 None => "-".to_owned(),
             },
             from_device: waiting.sender_device,
@@ -60,13 +61,5 @@ impl ShownWaiting {
             self.to,
             self.what.text()
         )
-    }
-}
-
-/// A user's name, or the id of somebody whom only the server has heard of.
-async fn named(client: &mut Client, user: UserId) -> String {
-    match client.name_of(user).await {
-        Ok(name) => name.to_string(),
-        Err(_unknown) => user.to_string(),
     }
 }
