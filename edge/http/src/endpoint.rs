@@ -71,6 +71,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             .answers::<public::OpenApi>(),
         post("/v1/accounts", A::OpenAccount, T::Server, account::open)
             .summary("Open an account with an invitation")
+            .repeatable()
             .takes::<rest::OpenAccount>()
             .creates::<rest::Enrolment>()
             .refuses(&[C::InvitationRefused, C::UsernameTaken, C::PasswordUnsuitable]),
@@ -261,6 +262,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             conversation::open,
         )
         .summary("Open a conversation, or name the one that exists")
+        .repeatable()
         .takes::<rest::OpenConversation>()
         .answers::<rest::Conversation>()
         .refuses(&[C::NotFound, C::AccountDeleted, C::TooMany]),
@@ -295,6 +297,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         .answers::<rest::Entries>(),
         post("/v1/admin/invitations", A::Invite, T::Server, admin::invite)
             .summary("Make an invitation; its token is shown once")
+            .repeatable()
             .takes::<rest::Invite>()
             .creates::<rest::Invitation>(),
         get(

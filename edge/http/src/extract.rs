@@ -6,7 +6,7 @@ use axum::{
 };
 use http::{header, request::Parts};
 use serde::{Deserialize, de::DeserializeOwned};
-use unhidra_identity::{Caller, administration::MAX_PAGE};
+use unhidra_identity::{Caller, IdempotencyKey, administration::MAX_PAGE};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -16,6 +16,9 @@ use utoipa::{
 };
 
 use crate::failure::Failure;
+
+/// The header that names a request which may be sent again.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -67,6 +70,27 @@ impl PartialSchema for Limit {
 }
 
 impl ToSchema for Limit {}
+
+/// What the client calls this request, in `Idempotency-Key`, if it may send it again.
+pub(crate) struct Key(pub(crate) Option<IdempotencyKey>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Key {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let mut values = parts.headers.get_all(IDEMPOTENCY_KEY).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Ok(Self(None)),
+            (Some(one), None) => {
+                let key = one.to_str().ok().and_then(|text| text.parse().ok());
+                key.map(|key| Self(Some(key))).ok_or_else(|| {
+                    Failure::malformed("an Idempotency-Key has 1 to 128 visible ASCII characters")
+                })
+            }
+            (Some(_), Some(_)) => Err(Failure::malformed("send one Idempotency-Key header")),
+        }
+    }
+}
 
 /// Who asks; put there by [`authorise`](crate::authorise).
 pub(crate) struct By(pub(crate) Caller);

@@ -9,8 +9,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use unhidra_identity::{
     account::AccountError, administration::AdministrationError, audit::AuditError, deletion::DeleteError,
-    deletion::ExistsError, device_chain::ExtendError, identity_change::ReplaceError, invitation::InviteError,
-    link::LinkError, login::LoginError, prekey::PrekeyError, session::SessionError,
+    deletion::ExistsError, device_chain::ExtendError, idempotency::RepeatError,
+    identity_change::ReplaceError, invitation::InviteError, link::LinkError, login::LoginError,
+    prekey::PrekeyError, session::SessionError,
 };
 use unhidra_messaging::{append::AppendError, conversation::OpenError};
 use unhidra_policy::Denial;
@@ -256,6 +257,7 @@ impl From<AccountError> for Failure {
                 Self::new(ProblemCode::PasswordUnsuitable, "a password has 10 to 1024 bytes")
             }
             AccountError::TooOften(exceeded) => exceeded.into(),
+            AccountError::Repeat(error) => error.into(),
             AccountError::Overloaded(error) => error.into(),
             AccountError::Keys(error) => Self::internal(error),
             AccountError::Store(error) => error.into(),
@@ -374,7 +376,21 @@ impl From<InviteError> for Failure {
             InviteError::Lifetime => {
                 Self::malformed("an invitation lives between one second and thirty days")
             }
+            InviteError::Repeat(error) => error.into(),
+            InviteError::Keys(error) => Self::internal(error),
             InviteError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RepeatError> for Failure {
+    fn from(error: RepeatError) -> Self {
+        match error {
+            RepeatError::Reused => Self::new(
+                ProblemCode::IdempotencyKeyReused,
+                "this idempotency key stands for another request",
+            ),
+            RepeatError::Full => Self::new(ProblemCode::TooMany, "too many idempotency keys within a day"),
         }
     }
 }
@@ -426,6 +442,7 @@ impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::UnknownUser => Self::not_found(),
+            OpenError::Repeat(error) => error.into(),
             OpenError::DeletedUser => Self::deleted(),
             OpenError::TooManyMembers => Self::new(ProblemCode::TooMany, "too many members"),
             OpenError::WithSelf => Self::malformed("a direct conversation has two users"),

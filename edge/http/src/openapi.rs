@@ -112,6 +112,15 @@ fn operation(endpoint: &Endpoint, problem: &Value, schemas: &mut Schemas) -> Val
         }
         parameters.extend(query_parameters(&value(&(query.schema)())));
     }
+    if documentation.is_repeatable {
+        parameters.push(json!({
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": false,
+            "description": "Names the request: sent again within a day it does nothing more and gets the same answer.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
+        }));
+    }
     if !parameters.is_empty() {
         operation.insert("parameters".into(), parameters.into());
     }
@@ -180,6 +189,9 @@ pub(crate) fn refusals_of(endpoint: &Endpoint) -> Vec<ProblemCode> {
     }
     if endpoint.documentation.request.is_some() {
         codes.extend([C::TooLarge, C::UnsupportedMediaType]);
+    }
+    if endpoint.documentation.is_repeatable {
+        codes.extend([C::IdempotencyKeyReused, C::TooMany]);
     }
     codes.extend(endpoint.documentation.refusals);
     codes
@@ -284,7 +296,26 @@ fn not_null(mut schema: Value) -> Value {
 fn value(schema: &RefOr<Schema>) -> Value {
     let mut value = serde_json::to_value(schema).unwrap_or_default();
     plain(&mut value);
+    bound(&mut value);
     value
+}
+
+/// The derivation names the width of a number as if it had a sign; none here has one, and each ends where its type does.
+fn bound(value: &mut Value) {
+    if let Value::Object(object) = value {
+        let widest = match object.get("format").and_then(Value::as_str) {
+            Some("int32") => Some(u64::from(u32::MAX)),
+            Some("int64") => Some(u64::MAX),
+            _ => None,
+        };
+        if let Some(widest) = widest {
+            object.remove("format");
+            object.entry("maximum").or_insert_with(|| widest.into());
+        }
+        object.values_mut().for_each(bound);
+    } else if let Value::Array(items) = value {
+        items.iter_mut().for_each(bound);
+    }
 }
 
 fn plain(value: &mut Value) {

@@ -9,6 +9,7 @@ mod administration;
 mod audit;
 mod chain;
 mod device;
+mod idempotency;
 mod link;
 mod login;
 mod openapi;

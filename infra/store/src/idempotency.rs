@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 use unhidra_types::{OrgId, Timestamp};
 
 use crate::{Snapshot, StoreError, Tx, column};
@@ -25,78 +25,74 @@ pub struct Repeatable {
     pub org: OrgId,
 }
 
-/// What is known of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Earlier {
-    /// Nothing: this is the first time.
-    None,
-    /// The same was asked; this is what its answer is made of.
-    Same(Vec<u8>),
-    /// Something else was asked under the key.
-    Other,
-}
-
-/// Whether an answer was kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Keeping {
-    /// It was.
-    Kept,
+/// Why a request with a key is not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RepeatError {
+    /// The key stands for another request.
+    #[error("idempotency key stands for another request")]
+    Reused,
     /// The owner has [`MAX_KEYS`] already.
+    #[error("too many idempotency keys within a day")]
     Full,
 }
 
 impl Snapshot<'_> {
-    /// What was answered under the key of a request within [`RETENTION`].
+    /// What the answer to the same request under the same key was made of, within [`RETENTION`]; none without a key.
     ///
     /// # Errors
-    /// [`StoreError`] when the database fails.
-    pub fn earlier(&self, asked: &Repeatable, now: Timestamp) -> Result<Earlier, StoreError> {
-        let found = self
-            .connection
+    /// [`RepeatError::Reused`] when something else was asked under the key; [`StoreError`] when the database fails.
+    pub fn earlier_answer<E: From<StoreError> + From<RepeatError>>(
+        &self,
+        asked: Option<&Repeatable>,
+        now: Timestamp,
+    ) -> Result<Option<Vec<u8>>, E> {
+        let Some(asked) = asked else { return Ok(None) };
+        match self.kept_under(&asked.key, now)? {
+            None => Ok(None),
+            Some(kept) if kept.request == asked.request => Ok(Some(kept.answer)),
+            Some(_) => Err(RepeatError::Reused.into()),
+        }
+    }
+
+    fn kept_under(&self, key: &[u8; 32], now: Timestamp) -> Result<Option<Kept>, StoreError> {
+        self.connection
             .prepare_cached(
                 "SELECT request_hash, answer FROM idempotency WHERE key_hash = ?1 AND created_at > ?2",
             )?
             .query_row(
-                params![asked.key, column::millis(now.saturating_sub(RETENTION))],
-                |row| {
-                    let read = || {
-                        Ok::<_, StoreError>((
-                            column::array::<32>(row, "request_hash")?,
-                            column::value::<Vec<u8>>(row, "answer")?,
-                        ))
-                    };
-                    Ok(read())
-                },
+                params![key, column::millis(now.saturating_sub(RETENTION))],
+                |row| Ok(kept(row)),
             )
             .optional()?
-            .transpose()?;
-        Ok(match found {
-            None => Earlier::None,
-            Some((request, answer)) if request == asked.request => Earlier::Same(answer),
-            Some(_) => Earlier::Other,
-        })
+            .transpose()
+    }
+
+    fn answers_of(&self, owner: &[u8; 16]) -> Result<u32, StoreError> {
+        self.connection
+            .prepare_cached("SELECT count(*) AS n FROM idempotency WHERE owner = ?1")?
+            .query_row([owner], |row| Ok(column::number(row, "n")))?
     }
 }
 
 impl Tx<'_> {
-    /// Keeps what the answer to a request is made of, in the transaction of what it made.
+    /// Keeps what the answer to a request is made of, in the transaction of what it made; nothing without a key.
     ///
     /// # Errors
-    /// [`StoreError`] when the database fails.
-    pub fn keep_answer(
+    /// [`RepeatError::Full`]; [`StoreError`] when the database fails.
+    pub fn keep_answer<E: From<StoreError> + From<RepeatError>>(
         &mut self,
-        asked: &Repeatable,
+        asked: Option<&Repeatable>,
         answer: &[u8],
         now: Timestamp,
-    ) -> Result<Keeping, StoreError> {
-        let kept: u32 = self
-            .connection
-            .prepare_cached("SELECT count(*) AS n FROM idempotency WHERE owner = ?1")?
-            .query_row([asked.owner], |row| Ok(column::number(row, "n")))??;
-        if kept >= MAX_KEYS {
-            return Ok(Keeping::Full);
+    ) -> Result<(), E> {
+        let Some(asked) = asked else { return Ok(()) };
+        if self.answers_of(&asked.owner)? >= MAX_KEYS {
+            return Err(RepeatError::Full.into());
         }
+        Ok(self.keep(asked, answer, now)?)
+    }
+
+    fn keep(&mut self, asked: &Repeatable, answer: &[u8], now: Timestamp) -> Result<(), StoreError> {
         self.connection
             .prepare_cached(
                 "INSERT INTO idempotency (key_hash, org_id, owner, request_hash, answer, created_at)
@@ -112,7 +108,7 @@ impl Tx<'_> {
                 answer,
                 column::millis(now)
             ])?;
-        Ok(Keeping::Kept)
+        Ok(())
     }
 
     /// Forgets at most `limit` answers that are older than [`RETENTION`].
@@ -128,4 +124,17 @@ impl Tx<'_> {
             .execute(params![column::millis(now.saturating_sub(RETENTION)), limit])?;
         Ok(())
     }
+}
+
+/// What one key stands for.
+struct Kept {
+    request: [u8; 32],
+    answer: Vec<u8>,
+}
+
+fn kept(row: &Row<'_>) -> Result<Kept, StoreError> {
+    Ok(Kept {
+        request: column::array(row, "request_hash")?,
+        answer: column::value(row, "answer")?,
+    })
 }

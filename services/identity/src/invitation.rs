@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use unhidra_audit::{Act, Details, Subject};
 use unhidra_crypto::hash::sha256;
-use unhidra_keys::file;
+use unhidra_keys::{KeyError, file};
 use unhidra_runtime::Context;
 use unhidra_store::{StoreError, invitation::Invitation};
 use unhidra_types::{InvitationId, Role};
@@ -13,10 +13,17 @@ use unhidra_wire::{
     rest::{self, Hidden, Invite},
 };
 
-use crate::{Caller, Identity, OpenError, append, server_record};
+use zeroize::Zeroizing;
+
+use crate::{
+    Caller, Identity, OpenError, append,
+    idempotency::{IdempotencyKey, RepeatError},
+    server_record,
+};
 
 /// Name of the set-up token's file in the data folder.
 pub const SETUP_FILE: &str = "setup-token";
+const SEAL_LABEL: &[u8] = b"\x1bUNH1/idempotency/invitation";
 /// Random bytes of a token.
 const TOKEN_BYTES: usize = 32;
 /// The longest life of an invitation.
@@ -39,20 +46,31 @@ pub enum InviteError {
     /// It would end at once, or live too long.
     #[error("an invitation lives between one second and thirty days")]
     Lifetime,
+    /// The idempotency key can't be used.
+    #[error(transparent)]
+    Repeat(#[from] RepeatError),
+    /// The answer could not be sealed or opened.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Identity {
-    /// Makes an invitation; its token is shown once.
+    /// Makes an invitation; its token is shown once, and again to who asks again under the same key.
     ///
     /// # Errors
     /// [`InviteError`].
     ///
     /// # Cancellation safety
     /// Dropped, the invitation may exist; nobody knows its token then.
-    pub async fn invite(&self, caller: &Caller, body: Invite) -> Result<rest::Invitation, InviteError> {
+    pub async fn invite(
+        &self,
+        caller: &Caller,
+        body: Invite,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<rest::Invitation, InviteError> {
         let lifetime = Duration::from_secs(body.expires_in);
         if lifetime.is_zero() || lifetime > MAX_LIFETIME {
             return Err(InviteError::Lifetime);
@@ -66,20 +84,41 @@ impl Identity {
             made_by: caller.user(),
             expires_at: context.now.saturating_add(lifetime),
         };
-        let (id, expires_at) = (invitation.id, invitation.expires_at);
+        let made = rest::Invitation {
+            invitation_id: Some(invitation.id),
+            token: Hidden::new(token.clone()),
+            expires_at: invitation.expires_at,
+        };
+        let repeatable = self.repeatable(caller, "invite", key, &body);
+        let sealed = match &repeatable {
+            Some(asked) => self.seal_invitation(&asked.key, &made)?,
+            None => Vec::new(),
+        };
         let record = self.record(caller, Act::InvitationMade, Subject::Invitation(invitation.id));
         let hash = token_hash(&token);
-        self.store()
-            .write(move |tx| {
-                tx.keep_invitation(&invitation, &hash, context.now)?;
-                append(tx, &context, &record)
-            })
-            .await?;
-        Ok(rest::Invitation {
-            invitation_id: Some(id),
-            token: Hidden::new(token),
-            expires_at,
-        })
+        let earlier = self.store().write::<_, InviteError, _>(move |tx| {
+            if let Some(earlier) = tx.earlier_answer::<InviteError>(repeatable.as_ref(), context.now)? {
+                return Ok(Some(earlier).zip(repeatable));
+            }
+            tx.keep_invitation(&invitation, &hash, context.now)?;
+            append(tx, &context, &record)?;
+            tx.keep_answer::<InviteError>(repeatable.as_ref(), &sealed, context.now)?;
+            Ok(None)
+        });
+        match earlier.await? {
+            Some((sealed, asked)) => self.open_invitation(&asked.key, &sealed),
+            None => Ok(made),
+        }
+    }
+
+    fn seal_invitation(&self, key: &[u8; 32], made: &rest::Invitation) -> Result<Vec<u8>, InviteError> {
+        let json = Zeroizing::new(serde_json::to_vec(made).map_err(|_| KeyError::Unusable)?);
+        Ok(self.keys().seal(&[SEAL_LABEL, key].concat(), &json)?)
+    }
+
+    fn open_invitation(&self, key: &[u8; 32], sealed: &[u8]) -> Result<rest::Invitation, InviteError> {
+        let json = self.keys().open_sealed(&[SEAL_LABEL, key].concat(), sealed)?;
+        Ok(serde_json::from_slice(&json).map_err(|_| KeyError::Unusable)?)
     }
 
     /// Writes a fresh set-up token while there are no accounts; an older unused one stops working.

@@ -9,6 +9,7 @@
 //! - [`device_chain`]: signed device lists            - [`prekey`]: what others begin sessions with
 //! - [`link`]: the channel that enrols a new device   - [`directory`]: users, devices, and the facts policy decides on
 //! - [`refusal`]: which refusals get records          - [`upkeep`]: what happens by itself
+//! - [`idempotency`]: requests that come again
 //! - [`administration`]: what administrators see and do - [`deletion`]: the end of an account
 //! - [`audit`]: the log that all of them write to, signed, proved and read
 //! - [`throttle`]: how often something may be tried    - [`connection`]: closing those of others
@@ -26,6 +27,7 @@ pub mod connection;
 pub mod deletion;
 pub mod device_chain;
 pub mod directory;
+pub mod idempotency;
 pub mod identity_change;
 pub mod invitation;
 pub mod link;
@@ -52,6 +54,7 @@ use unhidra_wire::audit::TreeHead;
 
 pub use caller::Caller;
 pub use config::{Exposure, IdentityConfig};
+pub use idempotency::IdempotencyKey;
 pub use invitation::Setup;
 pub use throttle::Tries;
 

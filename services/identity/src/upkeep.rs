@@ -15,6 +15,9 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// Sessions that one call ends at most, so that the writer is not held up; the rest is due at the next call.
 const MAX_EXPIRED_AT_ONCE: u32 = 256;
 
+/// Kept answers that one call forgets at most, for the same reason.
+const MAX_FORGOTTEN_AT_ONCE: u32 = 1_024;
+
 /// Why upkeep failed; it is tried again at the next time.
 #[derive(Debug, thiserror::Error)]
 pub enum UpkeepError {
@@ -70,6 +73,7 @@ impl Identity {
         self.store()
             .write(move |tx| {
                 tx.forget_bundle_counts(context.now)?;
+                tx.forget_answers(MAX_FORGOTTEN_AT_ONCE, context.now)?;
                 for ended in tx.expire_sessions(idle_since, begun_before, MAX_EXPIRED_AT_ONCE, context.now)? {
                     let details = Details {
                         reason: Some("expired"),

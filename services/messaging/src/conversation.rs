@@ -3,8 +3,9 @@
 use unhidra_audit::{Act, Actor, Details, Record, Subject};
 use unhidra_runtime::Context;
 use unhidra_store::{
-    Event, StoreError,
+    Event, StoreError, Tx,
     conversation::{Conversation, Kind},
+    idempotency::{RepeatError, Repeatable},
 };
 use unhidra_types::{ConversationId, UserId};
 use unhidra_wire::rest;
@@ -22,6 +23,9 @@ pub enum OpenError {
     /// A member's account was deleted.
     #[error("user was deleted")]
     DeletedUser,
+    /// The idempotency key can't be used.
+    #[error(transparent)]
+    Repeat(#[from] RepeatError),
     /// More than [`MAX_MEMBERS`].
     #[error("a group has at most {MAX_MEMBERS} members")]
     TooManyMembers,
@@ -47,6 +51,23 @@ impl Messaging {
         request: rest::OpenConversation,
         context: &Context,
     ) -> Result<rest::Conversation, OpenError> {
+        self.open_once(caller, request, None, context).await
+    }
+
+    /// [`Messaging::open`] of a request that may come again: a group that it opened is named, not opened again.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was opened.
+    ///
+    /// # Cancellation safety
+    /// A dropped call may still have opened it.
+    pub async fn open_once(
+        &self,
+        caller: Sender,
+        request: rest::OpenConversation,
+        repeatable: Option<Repeatable>,
+        context: &Context,
+    ) -> Result<rest::Conversation, OpenError> {
         let (now, request_id, salt) = (context.now, *context.request_id.as_bytes(), context.random());
         let (id, kind, mut members) = match request {
             rest::OpenConversation::Direct { peer } if peer == caller.user => {
@@ -70,6 +91,9 @@ impl Messaging {
         let (conversation, members) = self
             .store
             .write(move |tx| -> Result<_, OpenError> {
+                if let Some(earlier) = tx.earlier_answer::<OpenError>(repeatable.as_ref(), now)? {
+                    return opened_before(tx, caller, &earlier);
+                }
                 if kind == Kind::Direct
                     && let Some(existing) = tx.conversation_of(id, caller.user)?
                 {
@@ -97,6 +121,7 @@ impl Messaging {
                     details: Details::default(),
                 };
                 tx.append_audit(&record, salt)?;
+                tx.keep_answer::<OpenError>(repeatable.as_ref(), id.as_bytes(), now)?;
                 tx.emit(Event::Opened {
                     conversation: id,
                     members: members.clone(),
@@ -134,6 +159,15 @@ impl Messaging {
             })
             .await
     }
+}
+
+/// The conversation that the same request opened before.
+fn opened_before(tx: &Tx<'_>, caller: Sender, id: &[u8]) -> Result<(Conversation, Vec<UserId>), OpenError> {
+    let id = ConversationId::try_from(id).map_err(|_| StoreError::Corrupt("answer"))?;
+    let opened = tx.conversation_of(id, caller.user)?;
+    let opened = opened.ok_or(StoreError::Corrupt("answer"))?;
+    let members = tx.members(opened.log)?;
+    Ok((opened, members))
 }
 
 fn described(conversation: &Conversation, members: Vec<UserId>) -> rest::Conversation {

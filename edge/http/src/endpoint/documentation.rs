@@ -22,6 +22,8 @@ pub struct Documentation {
     pub(crate) success: Option<StatusCode>,
     /// The JSON body of an answer.
     pub(crate) answer: Option<Described>,
+    /// Whether it takes an `Idempotency-Key`.
+    pub(crate) is_repeatable: bool,
     /// Refusals beyond those that follow from route, body and who may.
     pub(crate) refusals: &'static [ProblemCode],
 }
@@ -84,6 +86,13 @@ impl Endpoint {
     pub(crate) fn creates<T: ToSchema>(mut self) -> Self {
         self.documentation.success = Some(StatusCode::CREATED);
         self.answers::<T>()
+    }
+
+    /// It takes an `Idempotency-Key`: the handler has a [`Key`](crate::extract::Key).
+    #[must_use]
+    pub(crate) const fn repeatable(mut self) -> Self {
+        self.documentation.is_repeatable = true;
+        self
     }
 
     /// It refuses in these ways too. What follows from the route itself is known: `malformed` and `unavailable` for

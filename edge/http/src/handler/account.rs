@@ -6,16 +6,17 @@ use unhidra_identity::Identity;
 use unhidra_wire::rest::{DeleteAccount, Enrolment, OpenAccount};
 
 use crate::{
-    extract::{Body, By},
+    extract::{Body, By, Key},
     failure::Failure,
 };
 
 pub(crate) async fn open(
     State(identity): State<Identity>,
     By(caller): By,
+    Key(key): Key,
     Body(body): Body<OpenAccount>,
 ) -> Result<(StatusCode, Json<Enrolment>), Failure> {
-    let enrolment = identity.open_account(&caller, body).await?;
+    let enrolment = identity.open_account(&caller, body, key.as_ref()).await?;
     Ok((StatusCode::CREATED, Json(enrolment)))
 }
 

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{Answer, found};
 use crate::{
-    extract::{Body, By, Limit, Path, Query},
+    extract::{Body, By, Key, Limit, Path, Query},
     failure::Failure,
 };
 
@@ -63,9 +63,10 @@ pub(crate) struct InvitationPage {
 pub(crate) async fn invite(
     State(identity): State<Identity>,
     By(caller): By,
+    Key(key): Key,
     Body(body): Body<Invite>,
 ) -> Result<(StatusCode, Json<Invitation>), Failure> {
-    let invitation = identity.invite(&caller, body).await?;
+    let invitation = identity.invite(&caller, body, key.as_ref()).await?;
     Ok((StatusCode::CREATED, Json(invitation)))
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
+use unhidra_identity::Identity;
 use unhidra_messaging::{Messaging, access::Sender};
 use unhidra_types::{ConversationId, limits::MAX_FRAME_BYTES};
 use unhidra_wire::{
@@ -15,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::{Answer, found};
 use crate::{
-    extract::{Body, By, Limit, Path, Query},
+    extract::{Body, By, Key, Limit, Path, Query},
     failure::Failure,
 };
 
@@ -44,11 +45,15 @@ pub(crate) struct EntryPage {
 
 pub(crate) async fn open(
     State(messaging): State<Messaging>,
+    State(identity): State<Identity>,
     By(caller): By,
+    Key(key): Key,
     Body(body): Body<OpenConversation>,
 ) -> Answer<Conversation> {
     let sender = Sender::of(&caller.principal).ok_or_else(Failure::not_found)?;
-    Ok(Json(messaging.open(sender, body, &caller.context).await?))
+    let repeatable = identity.repeatable(&caller, "open-conversation", key.as_ref(), &body);
+    let opened = messaging.open_once(sender, body, repeatable, &caller.context);
+    Ok(Json(opened.await?))
 }
 
 pub(crate) async fn list(
