@@ -1,5 +1,6 @@
 //! The project's own tools: `cargo xtask <command>`.
 
+mod api_fuzz;
 mod chaos;
 mod hostile;
 mod keyring;
@@ -33,6 +34,8 @@ enum Command {
     Hostile(hostile::Hostile),
     /// Have the server's TLS examined by testssl.sh
     TlsCheck,
+    /// Ask the server for everything that its OpenAPI document allows, and for much that it does not
+    ApiFuzz(api_fuzz::ApiFuzz),
     /// Everything that a release would need: format, lints, layers, documentation, tests
     Ci,
 }
@@ -56,6 +59,7 @@ fn run() -> anyhow::Result<()> {
         Command::Keyring => keyring::run(&root),
         Command::Hostile(hostile) => hostile::run(&root, &hostile),
         Command::TlsCheck => tls_check::run(&root),
+        Command::ApiFuzz(fuzz) => api_fuzz::run(&root, &fuzz),
         Command::Ci => suite::ci(&root),
     }
 }

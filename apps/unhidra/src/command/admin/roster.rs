@@ -87,7 +87,7 @@ pub(crate) async fn devices(opening: &Opening, command: AdminDevices, output: Ou
         AdminDevices::RevokeSessions { device } => {
             let ended = client.revoke_sessions(device).await?.ended;
             let text = format!(
-                "Ended {ended} sessions of {device} and refuses new ones.\n\
+                "Ended {ended} of the sessions of {device}; the server refuses new ones.\n\
                  The device stays on its user's list: only they can revoke it, with `unhidra devices revoke`."
             );
             (changed(device, true, ended), text)
