@@ -146,8 +146,8 @@ impl Profile {
                 secrets.push(self.secret("user identity key", &row.value));
                 Ok(())
             }
-            // What is uploaded is no secret.
-            b"pending prekeys" | b"standing prekeys" => Ok(()),
+            // What is uploaded is no secret, nor which message the server took last.
+            b"pending prekeys" | b"standing prekeys" | b"last taken" => Ok(()),
             // Anything else there is would be a secret that this list does not know.
             other => bail!("unknown identity record `{}`", String::from_utf8_lossy(other)),
         }
