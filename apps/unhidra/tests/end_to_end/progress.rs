@@ -11,6 +11,8 @@ fn a_terminal_shows_how_far_sending_is_and_a_pipe_stays_silent() {
     let mut world = world().unwrap();
     let (alice, bob) = world.alice_and_bob().unwrap();
     let device = alice.first().unwrap();
+    // So that hers is no request, of which `read` tells.
+    bob.first().unwrap().send("alice", "hello").unwrap();
     let lines: Vec<String> = (0..3_000).map(|line| format!("line {line}")).collect();
     let file = device.home().join("lines.txt");
     fs::write(&file, lines.join("\n")).unwrap();
