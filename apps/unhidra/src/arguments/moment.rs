@@ -40,8 +40,12 @@ impl FromStr for Moment {
         if let Ok(duration) = parse_duration(text) {
             return Ok(Self::Ago(duration));
         }
-        let date = Date::parse(text, &Iso8601::DATE).map(|date| date.midnight().assume_utc());
-        let time = date.or_else(|_no_date| OffsetDateTime::parse(text, &Rfc3339));
+        // A parser of dates may take the date of a time and leave the rest.
+        let time = if text.contains('T') {
+            OffsetDateTime::parse(text, &Rfc3339)
+        } else {
+            Date::parse(text, &Iso8601::DATE).map(|date| date.midnight().assume_utc())
+        };
         let time = time.map_err(|_no_time| MomentError)?;
         let millis = time.unix_timestamp_nanos() / 1_000_000;
         u64::try_from(millis)

@@ -5,7 +5,10 @@ use rustls::{
     pki_types::{CertificateDer, ServerName},
     version::TLS13,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::Notify,
+};
 use tokio_rustls::TlsConnector;
 use unhidra_keys::local_ca::LocalCa;
 use unhidra_runtime::{ClientAddress, Clock};
@@ -29,11 +32,15 @@ impl Mirror {
             trusted: trusted.collect(),
             ..Proxies::default()
         };
-        let front = Front {
+        Self::of(Front {
             proxies: proxies.into(),
             tls,
             ..Front::new(Router::new().route("/", get(who)))
-        };
+        })
+        .await
+    }
+
+    async fn of(front: Front) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let tasks = Tasks::new();
@@ -133,6 +140,47 @@ async fn a_client_that_resumes_is_served_and_one_that_meets_a_new_certificate_is
     let other = other.certificate(&["127.0.0.1".to_owned()], now).unwrap();
     tls.replace(Prepared::new(other.chain, other.key).unwrap());
     shaken().await.unwrap_err();
+    mirror.end().await;
+}
+
+#[tokio::test]
+async fn a_client_for_whom_there_is_no_room_hears_so_over_tls() {
+    let (tls, authority) = certificate();
+    let begun = Arc::new(Notify::new());
+    let told = Arc::clone(&begun);
+    let without_end = async move || {
+        told.notify_one();
+        std::future::pending::<()>().await;
+    };
+    let one = SocketLimits {
+        open: 1,
+        open_per_network: 1,
+        waiting: 1,
+        waiting_per_network: 1,
+    };
+    let mirror = Mirror::of(Front {
+        admission: Admission::new(one),
+        tls: Some(tls),
+        ..Front::new(Router::new().route("/", get(without_end)))
+    })
+    .await;
+    let connector = connector(authority);
+    let asking = async || {
+        let stream = TcpStream::connect(mirror.address).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let mut stream = connector.connect(name, stream).await.unwrap();
+        stream.write_all(format!("{ASKS}\r\n").as_bytes()).await.unwrap();
+        stream
+    };
+    let served = asking().await;
+    begun.notified().await;
+    let mut heard = String::new();
+    asking().await.read_to_string(&mut heard).await.unwrap();
+    assert!(
+        heard.starts_with("HTTP/1.1 429 ") && heard.contains("retry-after: "),
+        "{heard}"
+    );
+    drop(served);
     mirror.end().await;
 }
 
