@@ -286,6 +286,13 @@ impl<S: Store> Device<S> {
         self.inboxes.parked()
     }
 
+    /// Whether entries are known to be on the server that this connection has not processed yet, though the server may
+    /// have said that it has sent everything.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.inboxes.is_behind()
+    }
+
     /// Forgets what the last connection had begun to deliver.
     pub fn disconnected(&mut self) {
         self.inboxes.clear();

@@ -69,6 +69,8 @@ struct Inbox {
     wanted: u64,
     /// The last entry that was asked for.
     asked: u64,
+    /// The last entry that was processed on this connection.
+    through: u64,
     /// The entry that was fetched again because it was altered.
     fetched_again: Option<u64>,
     /// When a gap may be asked for again.
@@ -245,6 +247,13 @@ impl Inboxes {
         Ok(())
     }
 
+    /// Whether entries are known to be there that were not processed yet: beyond a gap, or for want of a chain.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.logs
+            .values()
+            .any(|inbox| inbox.needs.is_some() || inbox.wanted > inbox.through)
+    }
+
     /// Entries that are parked.
     pub(crate) const fn parked(&self) -> usize {
         self.parked.0
@@ -311,6 +320,7 @@ impl Inbox {
                     Item::Nothing { .. } => false,
                 };
                 if !is_news {
+                    self.through = self.through.max(to);
                     return Ok(Some(to));
                 }
                 (self.asked, self.wanted) = (0, 0);
@@ -349,7 +359,7 @@ impl Inbox {
         if !step.set_cursor(conversation, to)? {
             return Ok(None);
         }
-        self.patience = Patience::default();
+        (self.through, self.patience) = (to, Patience::default());
         if self.asked <= to && self.wanted > to {
             self.ask(step, conversation, to, self.wanted);
         }

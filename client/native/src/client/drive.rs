@@ -395,11 +395,19 @@ impl Client {
     ) -> Result<(), ClientError> {
         let begin = self.device.journal_end()?;
         self.connect_before(deadline).await?;
+        let mut caught_up: Option<Instant> = None;
         loop {
             tell(self.device.journal_end()?.saturating_sub(begin));
-            for event in self.step(deadline).await? {
+            // A device that was set back has to ask for what lies before the entries that it was sent.
+            if caught_up.is_some_and(|until| !self.device.is_behind() || Instant::now() >= until) {
+                return Ok(());
+            }
+            let turn = caught_up.map_or(deadline, |_| deadline.min(Instant::now() + GAP_TURN));
+            for event in self.step(turn).await? {
                 match event {
-                    Event::Notice(Notice::CaughtUp) => return Ok(()),
+                    Event::Notice(Notice::CaughtUp) => {
+                        caught_up.get_or_insert(deadline.min(Instant::now() + GAP_TIME));
+                    }
                     Event::Disconnected { reason, .. } => return Err(reason),
                     _ => {}
                 }
@@ -431,6 +439,10 @@ impl Client {
         }
     }
 }
+
+/// How long entries may take that were asked for, after everything else has come, and how often that is looked at.
+const GAP_TIME: Duration = Duration::from_secs(5);
+const GAP_TURN: Duration = Duration::from_millis(50);
 
 /// How long one turn of listening lasts without events.
 const LISTEN_TURN: Duration = Duration::from_secs(5);
