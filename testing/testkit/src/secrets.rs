@@ -153,15 +153,16 @@ impl Profile {
         }
     }
 
-    /// `ver(1) peer(32) active(1) session? archived(1) (since(8) session)*`.
+    /// `ver(1) peer(32) active(1) session? against(1) archived(1) (since(8) standing(1) session)*`.
     fn sessions(&self, record: &[u8], secrets: &mut Vec<Secret>) -> anyhow::Result<()> {
         let mut layout = Layout(record);
         layout.take(1 + 32)?;
         if layout.number(1)? == 1 {
             self.session(&mut layout, secrets)?;
         }
+        layout.take(1)?;
         for _ in 0..layout.number(1)? {
-            layout.take(8)?;
+            layout.take(8 + 1)?;
             self.session(&mut layout, secrets)?;
         }
         layout.finish()
