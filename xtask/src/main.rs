@@ -3,8 +3,10 @@
 mod api_fuzz;
 mod chaos;
 mod hostile;
+mod invariants;
 mod keyring;
 mod layers;
+mod simulate;
 mod suite;
 mod tls_check;
 
@@ -28,6 +30,10 @@ enum Command {
     Test,
     /// Send real text while server and client are killed at random moments, then search the server for it
     Chaos(chaos::Chaos),
+    /// Break each invariant of the protocol once, and see that its test fails
+    Invariants(invariants::Invariants),
+    /// Run random schedules of messages, crashes and attacks against the model of the pair protocol
+    Simulate(simulate::Simulate),
     /// Run the tests that need a keyring, with one of their own
     Keyring,
     /// Attack a server in every way that costs nothing, while others talk on it
@@ -56,6 +62,8 @@ fn run() -> anyhow::Result<()> {
         Command::Layers => layers::check(&root),
         Command::Test => suite::test(&root),
         Command::Chaos(chaos) => chaos::run(&root, &chaos),
+        Command::Invariants(options) => invariants::check(&root, &options),
+        Command::Simulate(options) => simulate::run(&root, options.schedules),
         Command::Keyring => keyring::run(&root),
         Command::Hostile(hostile) => hostile::run(&root, &hostile),
         Command::TlsCheck => tls_check::run(&root),

@@ -1,0 +1,211 @@
+//! Breaks each invariant of the protocol once, and sees that its test fails.
+//!
+//! `docs/protocol/mutants.toml` lists for each invariant one change to the code that breaks it and the tests that must
+//! notice. The changes are made in a copy of the tree, one at a time; the tests must pass before and fail after. A
+//! change whose place is no longer found, or that does not compile, is an error: the list follows the code.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+use serde::Deserialize;
+
+use crate::layers::target_folder;
+
+const LIST: &str = "docs/protocol/mutants.toml";
+
+#[derive(Args)]
+pub(crate) struct Invariants {
+    /// Only the mutants of these invariants
+    #[arg(value_name = "NUMBER")]
+    only: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+struct List {
+    mutant: Vec<Mutant>,
+}
+
+/// One change that breaks one invariant.
+#[derive(Deserialize)]
+struct Mutant {
+    /// The number in `docs/protocol/invariants.md`.
+    invariant: u32,
+    /// What the change is, in a few words.
+    says: String,
+    /// The file, from the root of the workspace.
+    file: PathBuf,
+    /// Text that stands there once.
+    find: String,
+    /// What stands there instead.
+    replace: String,
+    /// The package whose tests notice.
+    package: String,
+    /// Names of tests, or parts of them: one of them at least must fail.
+    tests: Vec<String>,
+}
+
+/// Runs all of them, or those of the invariants that are named.
+///
+/// # Errors
+/// The mutants that no test noticed, or what could not be run.
+pub(crate) fn check(root: &Path, options: &Invariants) -> anyhow::Result<()> {
+    let list = fs::read_to_string(root.join(LIST)).context("read the list of mutants")?;
+    let List { mutant: mutants } = toml::from_str(&list).context("read the list of mutants")?;
+    let wanted: Vec<_> = mutants
+        .into_iter()
+        .filter(|mutant| options.only.is_empty() || options.only.contains(&mutant.invariant))
+        .collect();
+    ensure!(!wanted.is_empty(), "no such mutant in {LIST}");
+    let folder = target_folder(root)?.join("invariants");
+    let copy = Copy {
+        tree: folder.join("tree"),
+        target: folder.join("target"),
+    };
+    copy.follow(root)?;
+    for mutant in &wanted {
+        copy.place(mutant)?;
+    }
+    println!("| # | Mutant | Noticed by |\n|---|---|---|");
+    let mut unnoticed = Vec::new();
+    for mutant in &wanted {
+        let begin = Instant::now();
+        let noticed = copy.try_out(mutant)?;
+        let verdict = if noticed { "" } else { "NOT " };
+        println!(
+            "| {} | {} (`{}`) | {verdict}`{}` |",
+            mutant.invariant,
+            mutant.says,
+            mutant.file.display(),
+            mutant.tests.join("`, `")
+        );
+        eprintln!("  {:.0?}", begin.elapsed());
+        if !noticed {
+            unnoticed.push(format!("{}: {}", mutant.invariant, mutant.says));
+        }
+    }
+    ensure!(
+        unnoticed.is_empty(),
+        "no test notices these mutants:\n{}",
+        unnoticed.join("\n")
+    );
+    println!("{} mutants, each noticed", wanted.len());
+    Ok(())
+}
+
+/// A copy of the tree that may be broken.
+struct Copy {
+    tree: PathBuf,
+    target: PathBuf,
+}
+
+impl Copy {
+    /// Makes the copy equal to the tree, touching nothing that is equal already: what was built stays built.
+    fn follow(&self, root: &Path) -> anyhow::Result<()> {
+        let listed = Command::new("git")
+            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+            .current_dir(root)
+            .output()
+            .context("list the files of the tree")?;
+        ensure!(
+            listed.status.success(),
+            "git could not list the files of the tree"
+        );
+        for name in listed
+            .stdout
+            .split(|byte| *byte == 0)
+            .filter(|name| !name.is_empty())
+        {
+            let name = std::str::from_utf8(name).context("a file has a name in UTF-8")?;
+            // Deleted, but still in the index.
+            let Ok(content) = fs::read(root.join(name)) else {
+                continue;
+            };
+            let to = self.tree.join(name);
+            if fs::read(&to).is_ok_and(|old| old == content) {
+                continue;
+            }
+            if let Some(folder) = to.parent() {
+                fs::create_dir_all(folder).context("make a folder of the copy")?;
+            }
+            fs::write(&to, content).with_context(|| format!("copy {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// The text around the one place where the mutant goes.
+    fn place(&self, mutant: &Mutant) -> anyhow::Result<(String, String)> {
+        let file = self.tree.join(&mutant.file);
+        let text = fs::read_to_string(&file).with_context(|| format!("read {}", mutant.file.display()))?;
+        let mut parts = text.split(&mutant.find);
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(before), Some(after), None) => Ok((before.to_owned(), after.to_owned())),
+            (_, None, _) => bail!(
+                "{}: `{}` is not there: the mutant of invariant {} must follow the code",
+                mutant.file.display(),
+                mutant.find,
+                mutant.invariant
+            ),
+            _ => bail!(
+                "{}: `{}` stands there more than once",
+                mutant.file.display(),
+                mutant.find
+            ),
+        }
+    }
+
+    /// Whether a test that passes without the mutant fails with it.
+    fn try_out(&self, mutant: &Mutant) -> anyhow::Result<bool> {
+        ensure!(
+            self.test(mutant)?,
+            "the tests of invariant {} fail without a mutant",
+            mutant.invariant
+        );
+        let (before, after) = self.place(mutant)?;
+        let file = self.tree.join(&mutant.file);
+        let whole = |middle: &str| format!("{before}{middle}{after}");
+        fs::write(&file, whole(&mutant.replace)).context("break the copy")?;
+        let built = self
+            .cargo(mutant, &["--no-run"])
+            .status()
+            .context("build the copy");
+        let noticed = match built {
+            Ok(status) if status.success() => self.test(mutant).map(|passed| !passed),
+            Ok(_) => Err(anyhow::anyhow!(
+                "the mutant of invariant {} does not compile",
+                mutant.invariant
+            )),
+            Err(error) => Err(error),
+        };
+        fs::write(&file, whole(&mutant.find)).context("mend the copy")?;
+        noticed
+    }
+
+    /// Whether all the mutant's tests pass.
+    fn test(&self, mutant: &Mutant) -> anyhow::Result<bool> {
+        let mut tests = vec!["--"];
+        tests.extend(mutant.tests.iter().map(String::as_str));
+        let status = self
+            .cargo(mutant, &tests)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .context("run the tests of the copy")?;
+        Ok(status.success())
+    }
+
+    fn cargo(&self, mutant: &Mutant, arguments: &[&str]) -> Command {
+        let mut command = Command::new("cargo");
+        command
+            .args(["nextest", "run", "--package", &mutant.package])
+            .args(arguments)
+            .current_dir(&self.tree)
+            .env("CARGO_TARGET_DIR", &self.target);
+        command
+    }
+}
