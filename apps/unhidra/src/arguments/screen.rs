@@ -94,7 +94,7 @@ mod tests {
             });
             assert_eq!(lines.count(), 1, "{name} in\n{shown}");
         }
-        assert!(shown.lines().count() <= 60, "{shown}");
+        assert!(shown.lines().count() <= 66, "{shown}");
     }
 
     #[test]
