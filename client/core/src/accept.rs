@@ -18,6 +18,9 @@ use crate::{
     store::{StoreError, Table},
 };
 
+/// Rounds of sealing for other lists before a message is given up.
+const MAX_ROUNDS: u8 = 3;
+
 impl Step<'_> {
     /// Places a message of this device in its conversation. An answer that is repeated changes nothing.
     pub(crate) fn appended(&mut self, appended: &Appended) -> Result<(), StoreError> {
@@ -164,6 +167,31 @@ impl Step<'_> {
         }
         self.effects.more = true;
         Ok(())
+    }
+
+    /// Takes a refused entry out of the way: to be sealed for other lists, or given up.
+    fn mark_stale(&mut self, number: EntryNumber, mut queued: Queued) -> Result<(), StoreError> {
+        if queued.rounds >= MAX_ROUNDS {
+            return self.give_up(number, queued, Failure::ListsKeepChanging);
+        }
+        queued.rounds += 1;
+        queued.enqueue(self.tx, State::Stale, number)
+    }
+
+    /// Keeps an entry as failed, with its reason.
+    pub(crate) fn give_up(
+        &mut self,
+        number: EntryNumber,
+        mut queued: Queued,
+        reason: Failure,
+    ) -> Result<(), StoreError> {
+        queued.failure = Some(reason);
+        self.effects.notices.push(Notice::Failed {
+            conversation: queued.conversation,
+            msg_id: queued.msg_id,
+            reason,
+        });
+        queued.enqueue(self.tx, State::Failed, number)
     }
 
     /// Puts a message where it is shown and read, once.

@@ -4,6 +4,8 @@
 //! waiting or asked for again as the error says (`docs/protocol/pair.md`, the table of errors), and always leaves a
 //! security event. What needs the sender's chain first is parked, with everything behind it in its conversation.
 
+mod keep;
+
 use unhidra_pair::{
     Address, Envelope, Introduction, IntroductionError, OpenError, PrekeyPrefix, Received, SeenEk,
     body::{self, Context},
@@ -19,16 +21,13 @@ use crate::{
     identity::CAPABILITIES,
     message::{MessageBody, StoredMessage},
     prekeys,
-    record::{Record as _, key},
+    record::key,
     repair::{Repaired, place_of},
     security::{SecurityEvent, Suspicion},
     step::Step,
-    store::{KeyRange, Order, StoreError, Table},
-    waiting::{MAX_WAITING, MAX_WAITING_BYTES, Request, Waiting},
+    store::{StoreError, Table},
+    waiting::{Request, Waiting},
 };
-
-/// Counts the bytes that wait.
-const WAITING_BYTES: &str = "waiting bytes";
 
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -402,60 +401,6 @@ impl Step<'_> {
             }
         }
         Ok(())
-    }
-
-    fn keep_waiting(&mut self, deliver: &Deliver, reason: Suspicion) -> Result<(), StoreError> {
-        let number = self.next_number("waiting")?;
-        let waiting = Waiting::new(deliver, reason, self.now);
-        self.make_room_for(&waiting, number)?;
-        waiting.save(self.tx, &number.to_be_bytes())?;
-        let request = Request::new(number, &waiting);
-        request.keep(self.tx, &waiting.place())?;
-        if request.unopened().is_some() {
-            self.note_unopened(waiting.place().sender, reason)?;
-        }
-        self.effects.notices.push(Notice::Waiting {
-            conversation: deliver.conversation,
-            seq: deliver.seq,
-        });
-        Ok(())
-    }
-
-    /// The entry of the same message that waits, if there is one.
-    fn waiting_for(&mut self, deliver: &Deliver) -> Result<Option<Waiting>, StoreError> {
-        match Request::find(self.tx, &place_of(deliver))? {
-            Some(request) => Waiting::load(self.tx, &request.number.to_be_bytes()),
-            None => Ok(None),
-        }
-    }
-
-    fn make_room_for(&mut self, waiting: &Waiting, number: u64) -> Result<(), StoreError> {
-        let held = self.number(WAITING_BYTES)?.saturating_add(waiting.bytes());
-        self.set_number(WAITING_BYTES, held);
-        if let Some(oldest) = number.checked_sub(MAX_WAITING)
-            && let Some(oldest) = Waiting::load(self.tx, &oldest.to_be_bytes())?
-        {
-            self.forget_waiting(&oldest)?;
-        }
-        while self.number(WAITING_BYTES)? > MAX_WAITING_BYTES {
-            let range = KeyRange::all();
-            let Some(oldest) = self.tx.scan(Table::Waiting, &range, Order::Ascending, 1)?.pop() else {
-                return Ok(());
-            };
-            self.tx.delete(Table::Waiting, &oldest.key)?;
-            self.forget_waiting(&Waiting::decode(&oldest.value)?)?;
-        }
-        Ok(())
-    }
-
-    /// An entry waits no longer: it was opened, or there is no room.
-    pub(crate) fn forget_waiting(&mut self, waiting: &Waiting) -> Result<(), StoreError> {
-        let held = self.number(WAITING_BYTES)?.saturating_sub(waiting.bytes());
-        self.set_number(WAITING_BYTES, held);
-        if let Some(request) = Request::find(self.tx, &waiting.place())? {
-            self.tx.delete(Table::Waiting, &request.number.to_be_bytes())?;
-        }
-        Request::forget(self.tx, &waiting.place())
     }
 }
 

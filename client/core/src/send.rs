@@ -16,7 +16,7 @@ use unhidra_wire::{
 
 use crate::{
     dedupe,
-    effects::{Failure, Need, Notice, OutboxChange},
+    effects::{Need, Notice, OutboxChange},
     outbox::{Entry, EntryNumber, Queued, SealedBody, SealedCapsule, SealedMessage, State},
     step::Step,
     store::StoreError,
@@ -26,8 +26,6 @@ use crate::{
 const SEALED_PER_STEP: usize = 512;
 /// Entries that one step looks at to find them.
 const EXAMINED_PER_STEP: usize = 4_096;
-/// Rounds of sealing for other lists before a message is given up.
-const MAX_ROUNDS: u8 = 3;
 
 /// Why a message was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -476,31 +474,6 @@ impl Step<'_> {
             msg_id: queued.msg_id,
         });
         self.effects.notices.extend(owed);
-    }
-
-    /// Takes a refused entry out of the way: to be sealed for other lists, or given up.
-    pub(crate) fn mark_stale(&mut self, number: EntryNumber, mut queued: Queued) -> Result<(), StoreError> {
-        if queued.rounds >= MAX_ROUNDS {
-            return self.give_up(number, queued, Failure::ListsKeepChanging);
-        }
-        queued.rounds += 1;
-        queued.enqueue(self.tx, State::Stale, number)
-    }
-
-    /// Keeps an entry as failed, with its reason.
-    pub(crate) fn give_up(
-        &mut self,
-        number: EntryNumber,
-        mut queued: Queued,
-        reason: Failure,
-    ) -> Result<(), StoreError> {
-        queued.failure = Some(reason);
-        self.effects.notices.push(Notice::Failed {
-            conversation: queued.conversation,
-            msg_id: queued.msg_id,
-            reason,
-        });
-        queued.enqueue(self.tx, State::Failed, number)
     }
 
     /// Notices that this device is out, if the own chain says so.
