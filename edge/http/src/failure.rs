@@ -413,6 +413,7 @@ impl From<DeleteError> for Failure {
     fn from(error: DeleteError) -> Self {
         match error {
             DeleteError::PasswordWrong => Self::new(ProblemCode::PasswordWrong, "the password is wrong"),
+            DeleteError::TooOften(exceeded) => exceeded.into(),
             DeleteError::Administration(error) => error.into(),
             DeleteError::Overloaded(error) => error.into(),
         }

@@ -160,6 +160,8 @@ impl Tx<'_> {
             .prepare_cached("DELETE FROM invitation WHERE made_by = ?1 AND used_at IS NULL")?
             .execute([user.as_bytes()])?;
         for table in [
+            "former_chain_record",
+            "former_chain",
             "link_channel",
             "session",
             "device",

@@ -6,7 +6,7 @@
 //! keep names for good.
 
 use unhidra_audit::{Act, Subject};
-use unhidra_runtime::Overloaded;
+use unhidra_runtime::{Overloaded, rate::Exceeded};
 use unhidra_store::{Event, StoreError};
 use unhidra_types::{UserId, Username};
 use unhidra_wire::rest::DeleteAccount;
@@ -25,6 +25,9 @@ pub enum DeleteError {
     /// The password is another.
     #[error("password is wrong")]
     PasswordWrong,
+    /// Too many passwords were tried: later.
+    #[error(transparent)]
+    TooOften(#[from] Exceeded),
     /// The account does not allow it, or is not there.
     #[error(transparent)]
     Administration(#[from] AdministrationError),
@@ -63,18 +66,25 @@ impl Identity {
         let user = caller.user().ok_or(AdministrationError::NotFound)?;
         let account = self.store().read(move |snapshot| snapshot.account(user)).await?;
         let account = account.ok_or(AdministrationError::NotFound)?;
+        // A guess counts like one at the login.
+        let key = self.key_of_name(&account.username);
+        let attempt = self.0.throttle.log_in(key, caller.network, context.now)?;
         let password = Zeroizing::new(body.password.expose().to_owned());
         let guess = self
             .0
             .hasher
             .check(password, Some(account.password.clone()), &context);
-        if matches!(guess.await?, Guess::Wrong) {
+        let guess = guess
+            .await
+            .inspect_err(|_overloaded| self.0.throttle.forgive(&attempt))?;
+        if matches!(guess, Guess::Wrong) {
             let mut record = self.record(caller, Act::LoginRefused, Subject::User(user));
             record.details.reason = Some("account deletion");
             self.note_refusal(&context, self.key_of_caller(caller), record)
                 .await?;
             return Err(DeleteError::PasswordWrong);
         }
+        self.0.throttle.succeeded(&attempt);
         let name_hash = self.name_hash(&account.username);
         let record = self.record(caller, Act::AccountDeleted, Subject::User(user));
         let deletion = self.store().write::<_, AdministrationError, _>(move |tx| {
