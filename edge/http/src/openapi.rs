@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use unhidra_policy::{Action, Decision, Principal, Resource, decide};
-use unhidra_types::{ConversationId, DeviceId, InvitationId, SessionId, UserId, Username};
+use unhidra_types::{ConnectionId, ConversationId, DeviceId, InvitationId, SessionId, UserId, Username};
 use unhidra_wire::rest::{Problem, ProblemCode};
 use utoipa::{
     PartialSchema,
@@ -241,6 +241,7 @@ pub(crate) fn segment(name: &str) -> Value {
         "invitation" => InvitationId::schema(),
         "conversation" => ConversationId::schema(),
         "username" => Username::schema(),
+        "connection" => ConnectionId::schema(),
         "number" => return json!({"type": "integer", "minimum": 1}),
         _ => return json!({"type": "string", "minLength": 1}),
     };

@@ -11,12 +11,9 @@ use utoipa::ToSchema;
 
 use super::Answer;
 use crate::{
-    extract::{By, Path, Query},
+    extract::{By, Limit, Path, Query},
     failure::Failure,
 };
-
-/// Connections on one page at most.
-const MAX_PAGE: usize = 256;
 
 /// Which page.
 #[derive(Deserialize, ToSchema)]
@@ -24,8 +21,8 @@ const MAX_PAGE: usize = 256;
 pub(crate) struct Page {
     /// The last connection of the page before.
     after: Option<ConnectionId>,
-    /// Connections on the page, 1 to 256.
-    limit: Option<u32>,
+    #[serde(default)]
+    limit: Limit,
 }
 
 pub(crate) async fn list(
@@ -34,8 +31,7 @@ pub(crate) async fn list(
     Query(page): Query<Page>,
 ) -> Answer<Connections> {
     let org = caller.principal.org().ok_or_else(Failure::not_found)?;
-    let limit = page.limit.and_then(|limit| usize::try_from(limit).ok());
-    let limit = limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
+    let limit = usize::try_from(page.limit.items()).unwrap_or(usize::MAX);
     let mut found = presence.page(org, page.after, limit + 1);
     let more = found.len() > limit;
     found.truncate(limit);

@@ -1,11 +1,18 @@
 //! The OpenAPI document against the routes, and against what the tests get.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use http::{Method, StatusCode};
 use serde_json::{Map, Value};
 
-use crate::{endpoint::endpoints, failure, openapi};
+use crate::{
+    endpoint::endpoints,
+    failure,
+    openapi::{self, segment},
+};
+
+/// Where the copy lies; `cargo run --quiet -- openapi > docs/openapi.json` writes it.
+const COPY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
 
 /// Whether the document names `status` for what was asked; what is no route at all, or a method that a path does not
 /// have, is in no document. Every answer that any test of this crate gets is checked by this.
@@ -122,4 +129,36 @@ fn requests_refuse_unknown_fields_and_answers_may_grow() {
             );
         }
     }
+}
+
+#[test]
+fn every_route_says_what_it_does() {
+    for endpoint in endpoints() {
+        assert!(
+            !endpoint.documentation.summary.is_empty(),
+            "{} {} has no documentation: give it a summary, and what it takes, answers and refuses",
+            endpoint.method,
+            endpoint.path
+        );
+    }
+}
+
+#[test]
+fn every_variable_segment_has_a_form() {
+    for endpoint in endpoints() {
+        for part in endpoint.path.split('/') {
+            if let Some(name) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+                assert_ne!(segment(name), segment("anything"), "{}: {name}", endpoint.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_copy_in_the_documentation_is_the_document() {
+    let copy = std::fs::read_to_string(Path::new(COPY)).unwrap();
+    assert!(
+        copy == openapi::text(),
+        "docs/openapi.json is out of date: run `cargo run --quiet -- openapi > docs/openapi.json`"
+    );
 }
