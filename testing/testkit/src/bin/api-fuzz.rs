@@ -15,6 +15,16 @@ use unhidra_testkit::{Person, Program, Seed, World, http::Http};
 /// A run must not outlive the tokens that it starts with.
 const TOKEN_LIFETIME: &str = "2h";
 
+/// What would otherwise answer 429 before anything is looked at.
+const LIMITS: [&str; 5] = [
+    "UNHIDRA_LIMITS_REQUESTS_PER_SESSION",
+    "UNHIDRA_LIMITS_REQUESTS_PER_NETWORK",
+    "UNHIDRA_LIMITS_LOGINS_PER_NETWORK",
+    "UNHIDRA_LIMITS_LOGINS_PER_ACCOUNT",
+    "UNHIDRA_LIMITS_ACCOUNTS_PER_NETWORK",
+];
+const UNLIMITED: &str = "off";
+
 #[derive(Parser)]
 struct Arguments {
     /// The binary under test
@@ -51,7 +61,8 @@ fn fuzz(arguments: &Arguments) -> anyhow::Result<()> {
         Some(seed) => Seed(seed),
         None => Seed::from_environment()?,
     };
-    let settings = vec![("UNHIDRA_KEYS_TOKEN_LIFETIME", TOKEN_LIFETIME.to_owned())];
+    let mut settings = vec![("UNHIDRA_KEYS_TOKEN_LIFETIME", TOKEN_LIFETIME.to_owned())];
+    settings.extend(LIMITS.map(|limit| (limit, UNLIMITED.to_owned())));
     let mut world = World::configured(Program::at(&arguments.program), seed, settings)?;
     let administrator = world.person("root")?;
     let member = world.person("alice")?;
