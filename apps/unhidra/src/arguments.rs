@@ -8,7 +8,7 @@ mod screen;
 mod transport;
 mod trust;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use unhidra_runtime::unit::parse_duration;
@@ -135,8 +135,14 @@ pub(crate) enum Command {
     /// Export, check and search the tamper-evident log
     #[command(subcommand)]
     Audit(audit::Audit),
-    /// Check configuration, data folder and port
-    Doctor(ServerOptions),
+    /// Check configuration, data folder, machine and port
+    Doctor(Doctor),
+    /// Copy a server's data into one file, also while it serves
+    #[command(after_help = "Example:\n  unhidra backup --data ./data --out /backups")]
+    Backup(Backup),
+    /// Restore a backup into an empty data folder
+    #[command(after_help = "Example:\n  unhidra restore /backups/unhidra-20261121T020000Z.tar --data ./data")]
+    Restore(Restore),
     /// Show configuration
     #[command(subcommand)]
     Config(Config),
@@ -164,6 +170,62 @@ pub(crate) struct ServerOptions {
     pub(crate) listen: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) transport: Transport,
+    /// Believe this machine's clock, though the last audit record is far from it
+    #[arg(long)]
+    pub(crate) trust_clock: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+    /// Read the database's indexes and references as well: minutes for each GiB
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Do what is safe: release the reserve of a full disk, remove unfinished files, take in the database's log
+    #[arg(long)]
+    pub(crate) recover: bool,
+}
+
+/// Which server's data is meant.
+#[derive(Args, Clone)]
+pub(crate) struct DataOptions {
+    /// Configuration file [default: unhidra.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+impl From<DataOptions> for ServerOptions {
+    fn from(DataOptions { config, data }: DataOptions) -> Self {
+        Self {
+            config,
+            data,
+            ..Self::default()
+        }
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct Backup {
+    #[command(flatten)]
+    pub(crate) server: DataOptions,
+    /// The new file, or a folder that gets one named by the time
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Restore {
+    /// A file that `unhidra backup` made
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) server: DataOptions,
+    /// Only read the file to its end and say what is in it
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 #[derive(Args)]
@@ -322,7 +384,7 @@ pub(crate) enum Admin {
         #[arg(long, value_enum, default_value_t = InviteRole::Member)]
         role: InviteRole,
         /// When the invitation ends
-        #[arg(long, value_parser = parse_duration, default_value = "7d", value_name = "TIME")]
+        #[arg(long, value_parser = parse_expiry, default_value = "7d", value_name = "TIME")]
         expires: Duration,
     },
     /// List, show, disable and enable accounts
@@ -363,6 +425,19 @@ pub(crate) enum InviteRole {
 pub(crate) enum Config {
     /// Print every key with its meaning, unit and default
     Example,
+    /// Print what every key is set to, and by what
+    Show(ServerOptions),
+}
+
+/// How long an invitation may live.
+fn parse_expiry(text: &str) -> Result<Duration, String> {
+    const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
+    let expires = parse_duration(text).map_err(|error| error.to_string())?;
+    if LIFETIMES.contains(&expires) {
+        Ok(expires)
+    } else {
+        Err("an invitation lives between 1s and 30d".to_owned())
+    }
 }
 
 #[derive(Subcommand)]

@@ -2,10 +2,11 @@
 
 mod limits;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use unhidra_http::client_address::{Network, Proxies, ProxyHeader};
+use unhidra_identity::Exposure;
 use unhidra_runtime::{
     config::{ConfigFile, Sources},
     telemetry::LogConfig,
@@ -90,11 +91,50 @@ impl ServerConfig {
     }
 }
 
-/// Loads the configuration that `options` ask for.
+impl Configuration {
+    /// Checks what no single key shows.
+    fn validate(&self) -> anyhow::Result<()> {
+        let loopback = self.server.listen.ip().is_loopback();
+        self.identity.validate(if loopback {
+            Exposure::Loopback
+        } else {
+            Exposure::Network
+        })?;
+        self.keys.validate()?;
+        self.log.validate()?;
+        let Self {
+            server, messaging, ..
+        } = self;
+        ensure!(
+            CONNECTIONS.contains(&server.max_connections),
+            "`server.max_connections` must be between {} and {}",
+            CONNECTIONS.start(),
+            CONNECTIONS.end()
+        );
+        ensure!(
+            server.shutdown_grace <= MAX_GRACE,
+            "`server.shutdown_grace` must be at most 10m"
+        );
+        ensure!(
+            messaging.keep_uncollected >= MIN_KEPT,
+            "`messaging.keep_uncollected` must be at least 1h"
+        );
+        Ok(())
+    }
+}
+
+/// Connections that make sense: memory and files are bounded by them.
+const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
+/// Longer than this no supervisor waits.
+const MAX_GRACE: Duration = Duration::from_secs(600);
+/// A device that is away for less than this loses nothing.
+const MIN_KEPT: Duration = Duration::from_secs(3_600);
+
+/// Everything that may set a key, as `options` ask for it.
 ///
 /// # Errors
 /// What the operator has to correct.
-pub(crate) fn load(options: &ServerOptions) -> anyhow::Result<Configuration> {
+pub(crate) fn sources(options: &ServerOptions) -> anyhow::Result<Sources> {
     let default = PathBuf::from(DEFAULT_FILE);
     let file = match &options.config {
         Some(file) => ConfigFile::Named(file),
@@ -109,7 +149,17 @@ pub(crate) fn load(options: &ServerOptions) -> anyhow::Result<Configuration> {
         flags.push(("server.listen".to_owned(), listen.to_string()));
     }
     flags.extend(options.transport.settings()?);
-    Ok(Sources::from_process(file, flags)?.load()?)
+    Ok(Sources::from_process(file, flags)?)
+}
+
+/// Loads the configuration that `options` ask for.
+///
+/// # Errors
+/// What the operator has to correct.
+pub(crate) fn load(options: &ServerOptions) -> anyhow::Result<Configuration> {
+    let configuration: Configuration = sources(options)?.load()?;
+    configuration.validate()?;
+    Ok(configuration)
 }
 
 #[cfg(test)]

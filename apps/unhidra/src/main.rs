@@ -1,10 +1,14 @@
 //! `unhidra`: server and client in one program. Composition only; `docs/cli.md` is its contract.
 
 mod arguments;
+mod backup;
 mod command;
 mod configuration;
+mod disk;
 mod exit;
 mod failure;
+mod folder;
+mod health;
 mod output;
 mod progress;
 mod qr;
@@ -102,8 +106,11 @@ async fn dispatch(Arguments { global, command }: Arguments, output: Output) -> O
         Command::Admin(Admin::Connections(Connections::Close { connection })) => {
             command::connections::close(&opening()?, connection, output).await
         }
-        Command::Doctor(options) => command::doctor::doctor(&options, output),
-        Command::Config(Config::Example) => command::config::example(),
+        Command::Backup(options) => command::backup::backup(&options, output),
+        Command::Restore(options) => command::backup::restore(&options, output).await,
+        Command::Doctor(options) => command::doctor::doctor(&options, output).await,
+        Command::Config(Config::Example) => command::config::example(output),
+        Command::Config(Config::Show(options)) => command::config::show(&options, output),
         Command::Openapi => command::openapi::openapi(),
         Command::Completions(options) => command::shell::completions(&options),
         Command::Man(options) => command::shell::man(&options, output),

@@ -1,19 +1,9 @@
 //! The server, composed: what is opened in which order, which tasks run, and how it ends.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    net::SocketAddr,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs::File, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
-    process::{Resource, Rlimit, getrlimit, setrlimit},
-};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use unhidra_gateway::{
     registry::Registry,
@@ -27,20 +17,19 @@ use unhidra_runtime::{
     Clock, Stage, Tasks, Weight,
     signal::{Hangup, Signals},
 };
-use unhidra_store::{Store, StoreError};
+use unhidra_store::{Store, StoreError, entry::PageLimit};
 use unhidra_types::{ConversationId, Fingerprint, MsgId};
 use unhidra_wire::base64::Base64;
 
 use crate::{
+    backup::DATABASE,
     configuration::Configuration,
+    disk, folder,
     tls::{self, Served},
 };
 
 /// Connections that read the database at once.
 const READERS: usize = 4;
-/// How often, and after which pauses, the lock of the data folder is tried.
-const LOCK_ATTEMPTS: u32 = 20;
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// A server that is able to serve.
 pub(crate) struct Server {
@@ -90,7 +79,8 @@ impl Server {
             ..
         } = configuration;
         tls::check_exposure(configuration)?;
-        let lock = open_folder(&server.data).await?;
+        let lock = folder::open(&server.data).await?;
+        folder::is_whole(&server.data)?;
         let listener = TcpListener::bind(server.listen)
             .await
             .with_context(|| listen_failed(server.listen))?;
@@ -103,8 +93,9 @@ impl Server {
         };
         let origins = identity.origins(scheme, address, names);
         let issuer = origins.first().context("the server has an address")?;
+        // Keys without a database are taken for what is left of a server, so they come second.
+        let (store, commits) = Store::open(&server.data.join(DATABASE), READERS)?;
         let keys = Keys::open(keys, &server.data, issuer, &context).context("open the server's keys")?;
-        let (store, commits) = Store::open(&server.data.join("unhidra.db"), READERS)?;
         let foundation = Foundation {
             store: store.clone(),
             keys,
@@ -151,6 +142,10 @@ impl Server {
             Weight::Ordinary,
             async move |stop| signer.keep_signing(signing_clock, stop).await,
         );
+        let (data, watched) = (server.data.clone(), store.clone());
+        tasks.spawn(Stage::Worker, "disk", Weight::Ordinary, async move |stop| {
+            disk::watch(data, watched, stop).await
+        });
         let gateway = Gateway {
             identity: identity.clone(),
             messaging: messaging_service.clone(),
@@ -242,7 +237,9 @@ impl Server {
                 let Some(conversation) = db.conversation(conversation)? else {
                     return Ok(None);
                 };
-                let entries = db.entries(conversation.log, 1, conversation.head, usize::MAX)?;
+                let entries = db
+                    .entries(conversation.log, 1, conversation.head, PageLimit::NONE)?
+                    .entries;
                 let Some(entry) = entries.into_iter().find(|entry| entry.msg_id == msg_id) else {
                     return Ok(None);
                 };
@@ -259,10 +256,13 @@ impl Server {
     }
 
     async fn finish(self, ended: unhidra_runtime::tasks::Ended) -> anyhow::Result<()> {
-        self.identity
-            .note_stop(&self.clock.context())
-            .await
-            .context("write the stop to the audit log")?;
+        match self.identity.note_stop(&self.clock.context()).await {
+            // It could not be written for hours then, and stopping is how room is made.
+            Err(StoreError::DiskFull | StoreError::CommitFailed) => {
+                tracing::error!("the disk is full: the stop is not in the audit log");
+            }
+            noted => noted.context("write the stop to the audit log")?,
+        }
         self.store.close().await;
         if let Some(culprit) = ended.culprit {
             bail!("the task {culprit} ended; the log says why");
@@ -273,38 +273,6 @@ impl Server {
         tracing::info!("stopped");
         Ok(())
     }
-}
-
-/// Creates the data folder and makes sure that no other server uses it. A server that is just ending gets a moment.
-async fn open_folder(folder: &Path) -> anyhow::Result<File> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .with_context(|| {
-            format!(
-                "create the data folder {}: choose a writable one with --data",
-                folder.display()
-            )
-        })?;
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(folder.join("lock"))
-        .with_context(|| format!("write to the data folder {}", folder.display()))?;
-    for _ in 0..LOCK_ATTEMPTS {
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(lock),
-            Err(Errno::WOULDBLOCK) => tokio::time::sleep(LOCK_PAUSE).await,
-            Err(error) => return Err(error).context("lock the data folder"),
-        }
-    }
-    bail!(
-        "another server uses {}: stop it, or choose another folder with --data",
-        folder.display()
-    )
 }
 
 /// How many descriptors the process may have, after asking for as many as it is allowed.

@@ -104,6 +104,11 @@ impl Following {
         }
     }
 
+    /// The last entry of a log that was sent.
+    pub(crate) fn sent_through(&self, conversation: ConversationId) -> Option<u64> {
+        self.logs.get(&conversation).map(|followed| followed.sent)
+    }
+
     /// The log, and `seq` cut to what was sent of it.
     pub(crate) fn sent_part(&self, conversation: ConversationId, seq: u64) -> Option<(Log, u64)> {
         let followed = self.logs.get(&conversation)?;

@@ -211,7 +211,10 @@ const INTERNAL: &str = "the server failed; its log has the cause under the reque
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Overloaded | StoreError::Closed | StoreError::DiskFull => Self::overloaded(error),
+            // Nothing was stored: it may go well the next time.
+            StoreError::Overloaded | StoreError::Closed | StoreError::DiskFull | StoreError::CommitFailed => {
+                Self::overloaded(error)
+            }
             other => Self::internal(other),
         }
     }

@@ -14,6 +14,7 @@ mod link;
 mod login;
 mod openapi;
 mod prekeys;
+mod restored;
 mod secrecy;
 mod session;
 mod talk;

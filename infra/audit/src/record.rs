@@ -141,6 +141,8 @@ pub enum Act {
     InvitationRevoked = 104,
     /// An account was deleted by its user.
     AccountDeleted = 105,
+    /// The database was restored from a backup: what was written after that one is gone.
+    ServerRestored = 90,
 }
 
 impl Act {
@@ -184,6 +186,7 @@ impl Act {
         Self::DeviceAllowed,
         Self::InvitationRevoked,
         Self::AccountDeleted,
+        Self::ServerRestored,
     ];
 
     /// The number in the canonical bytes.

@@ -18,6 +18,19 @@ use zeroize::Zeroizing;
 const MAX_FILE_BYTES: u64 = 1 << 20;
 const MAGIC: &[u8; 8] = b"UNHKEYS1";
 
+/// Which of the server's key files are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDisk {
+    /// None: this would be the first start.
+    Nothing,
+    /// The sealing key, and nothing that it opens.
+    SealingKeyAlone,
+    /// The sealed keys, without the key that opens them.
+    SealedAlone,
+    /// Both, and one opens the other.
+    Whole,
+}
+
 /// Why a secret file could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -103,12 +116,22 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Reads the sealing key; `None` when there is none.
+pub(crate) fn read_sealing_key(path: &Path) -> Result<Option<Secret<32>>, FileError> {
+    let Some(bytes) = read_secret(path)? else {
+        return Ok(None);
+    };
+    Secret::try_from(bytes.as_slice())
+        .map(Some)
+        .map_err(|_| FileError::Unusable {
+            path: path.to_owned(),
+        })
+}
+
 /// Reads the sealing key, or makes one.
 pub(crate) fn sealing_key(path: &Path, fresh: impl FnOnce() -> [u8; 32]) -> Result<Secret<32>, FileError> {
-    match read_secret(path)? {
-        Some(bytes) => Secret::try_from(bytes.as_slice()).map_err(|_| FileError::Unusable {
-            path: path.to_owned(),
-        }),
+    match read_sealing_key(path)? {
+        Some(key) => Ok(key),
         None => {
             let key = Secret::new(fresh());
             write_secret(path, key.expose())?;

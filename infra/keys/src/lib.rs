@@ -22,7 +22,8 @@ use std::{path::PathBuf, time::Duration};
 
 use unhidra_runtime::unit;
 
-pub use ring::{KeyError, Keys};
+pub use file::OnDisk;
+pub use ring::{KeyError, Keys, examine};
 pub use token::{Claims, Scope, TokenError};
 
 /// Where the server's keys are and how long they serve.
@@ -43,4 +44,39 @@ pub struct KeysConfig {
     /// How long a replaced signing key still verifies and stays in the JWKS; at least the lifetime of a token.
     #[config(default = "24h", deserialize_with = unit::duration)]
     pub overlap: Duration,
+}
+
+/// Why the section does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Tokens that end at once let nobody in, and those that never end can't be revoked.
+    #[error("`keys.token_lifetime` must be between 1s and 24h")]
+    TokenLifetime,
+    /// Keys would be replaced faster than tokens end, and the oldest are forgotten.
+    #[error("`keys.rotation` must be at least 1h")]
+    Rotation,
+    /// A replaced key would stop verifying before its last token ends.
+    #[error("`keys.overlap` is shorter than `keys.token_lifetime`")]
+    Overlap,
+}
+
+impl KeysConfig {
+    /// Checks what no single type shows.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        const TOKENS: std::ops::RangeInclusive<Duration> =
+            Duration::from_secs(1)..=Duration::from_secs(86_400);
+        if !TOKENS.contains(&self.token_lifetime) {
+            return Err(ConfigError::TokenLifetime);
+        }
+        if self.rotation < Duration::from_secs(3_600) {
+            return Err(ConfigError::Rotation);
+        }
+        if self.overlap < self.token_lifetime {
+            return Err(ConfigError::Overlap);
+        }
+        Ok(())
+    }
 }

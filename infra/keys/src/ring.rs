@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::{
     KeysConfig,
     audit::{AuditKey, StoredAuditKey},
-    file::{self, FileError},
+    file::{self, FileError, OnDisk},
     jwks::{Jwk, Jwks},
     token::{Bearer, Claims, LEEWAY_SECONDS, MAX_TOKEN_BYTES, Scope, TokenError},
 };
@@ -107,6 +107,26 @@ impl Stored {
             path: path.to_owned(),
             source,
         })
+    }
+}
+
+/// Looks at the key files under `data` without making any.
+///
+/// # Errors
+/// [`KeyError`] when one is there and can't be used.
+pub fn examine(config: &KeysConfig, data: &Path) -> Result<OnDisk, KeyError> {
+    let path = data.join(&config.file);
+    let Some(key) = file::read_sealing_key(&data.join(&config.sealing_key))? else {
+        let has_sealed = file::read_secret(&path)?.is_some();
+        return Ok(if has_sealed {
+            OnDisk::SealedAlone
+        } else {
+            OnDisk::Nothing
+        });
+    };
+    match file::read_sealed(&path, &key)? {
+        None => Ok(OnDisk::SealingKeyAlone),
+        Some(plain) => Ring::restore(Stored::read(&path, &plain)?).map(|_| OnDisk::Whole),
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Sources {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("can't read {}", path.display())]
+    #[error("can't read {}: name another with --config", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -40,12 +40,14 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML, or a value in it does not fit.
-    #[error("{}: {source}", path.display())]
+    #[error("{}{}: {reason}", path.display(), line.map_or_else(String::new, |line| format!(", line {line}")))]
     File {
         /// The file.
         path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
+        /// Where.
+        line: Option<usize>,
+        /// Why, in one line.
+        reason: String,
     },
     /// Nobody knows this key.
     #[error("{origin}: unknown key `{key}`{}", nearest.as_ref().map_or_else(String::new, |n| format!(", did you mean `{n}`?")))]
@@ -133,6 +135,56 @@ impl Sources {
     }
 }
 
+impl Sources {
+    /// Every key with what [`Sources::load`] takes for it.
+    ///
+    /// # Errors
+    /// As [`Sources::load`].
+    pub fn effective<C: Config>(&self) -> Result<Vec<Effective>, ConfigError> {
+        self.load::<C>()?;
+        let file = match &self.file {
+            None => None,
+            Some((path, text)) => {
+                let table: toml::Table = toml::from_str(text).unwrap_or_default();
+                Some((path.display().to_string(), table))
+            }
+        };
+        let effective = |leaf: key::Leaf| {
+            // As text or as a literal: what the default is.
+            let is_text = leaf
+                .default
+                .as_ref()
+                .is_none_or(|default| default.starts_with('"'));
+            let shown = |text: &str| {
+                if is_text {
+                    toml::Value::String(text.to_owned()).to_string()
+                } else {
+                    text.to_owned()
+                }
+            };
+            let flag = self.flags.iter().find(|(key, _)| *key == leaf.path);
+            let variable = env_name(&leaf.path);
+            let env = self.env.iter().find(|(name, _)| *name == variable);
+            let in_file = file.as_ref().and_then(|(path, table)| {
+                let section = table.get(&leaf.section)?.as_table()?;
+                Some((section.get(leaf.name)?.to_string(), path.clone()))
+            });
+            let (value, origin) = match (flag, env, in_file) {
+                (Some((_, text)), _, _) => (Some(shown(text)), "flag".to_owned()),
+                (None, Some((_, text)), _) => (Some(shown(text)), variable),
+                (None, None, Some((value, path))) => (Some(value), path),
+                (None, None, None) => (leaf.default, "default".to_owned()),
+            };
+            Effective {
+                key: leaf.path,
+                value,
+                origin,
+            }
+        };
+        Ok(leaves(&C::META).into_iter().map(effective).collect())
+    }
+}
+
 /// Where the configuration file is.
 #[derive(Clone, Copy, Debug)]
 pub enum ConfigFile<'a> {
@@ -140,6 +192,47 @@ pub enum ConfigFile<'a> {
     Named(&'a Path),
     /// The usual place: it may be missing.
     Default(&'a Path),
+}
+
+/// What a key is set to, and by what.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Effective {
+    /// `section.key`.
+    pub key: String,
+    /// As TOML; `None` when a key without a default is not set.
+    pub value: Option<String>,
+    /// `default`, the file, the variable or the flag.
+    pub origin: String,
+}
+
+/// A key as the example describes it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Described {
+    /// `section.key`.
+    pub key: String,
+    /// What it means, and its unit.
+    pub doc: String,
+    /// As TOML; `None` when it need not be set.
+    pub default: Option<String>,
+    /// The variable that sets it.
+    pub variable: String,
+}
+
+/// Every key with its meaning, in the order of the example.
+#[must_use]
+pub fn described<C: Config>() -> Vec<Described> {
+    let described = |leaf: key::Leaf| Described {
+        variable: env_name(&leaf.path),
+        doc: leaf
+            .doc
+            .iter()
+            .map(|line| line.trim())
+            .collect::<Vec<_>>()
+            .join(" "),
+        key: leaf.path,
+        default: leaf.default,
+    };
+    leaves(&C::META).into_iter().map(described).collect()
 }
 
 /// A `unhidra.toml` with every key, commented out at its default, with its doc, unit and variable.
@@ -183,9 +276,14 @@ fn names_a_section<C: Config>(variable: &str) -> bool {
 }
 
 fn file_layer<C: Config>(path: &Path, text: &str) -> Result<C::Layer, ConfigError> {
-    let failed = |source| ConfigError::File {
+    // The library's own text is a picture of the place, in several lines.
+    let failed = |error: toml::de::Error| ConfigError::File {
         path: path.to_owned(),
-        source: Box::new(source),
+        line: error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .map(|before| before.matches('\n').count() + 1),
+        reason: error.message().lines().collect::<Vec<_>>().join(" "),
     };
     let table: toml::Table = toml::from_str(text).map_err(failed)?;
     check_keys::<C>(&path.display().to_string(), &table)?;
@@ -344,6 +442,45 @@ mod tests {
             flag,
             "flag `htp.bind`: unknown key `htp.bind`, did you mean `http.bind`?"
         );
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_is_refused_in_one_line_that_says_where() {
+        for (text, line) in [("[http]\nbind = 7\n", 2), ("[http]\n\nbind 7", 3), ("x", 1)] {
+            let told = sources(text, &[], &[]).load::<Whole>().unwrap_err().to_string();
+            assert!(
+                told.starts_with("unhidra.toml") && told.lines().count() == 1,
+                "{told}"
+            );
+            assert!(
+                told.contains("unknown key") || told.contains(&format!("line {line}")),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_effective_value_of_every_key_names_what_set_it() {
+        let file = "[http]\nconnections = 1\nbody_limit = '2MiB'\ntimeout = '3s'";
+        let env = [
+            ("UNHIDRA_HTTP_BODY_LIMIT", "3MiB"),
+            ("UNHIDRA_HTTP_CONNECTIONS", "7"),
+        ];
+        let effective = sources(file, &env, &[("http.bind", "127.0.0.1:1")])
+            .effective::<Whole>()
+            .unwrap();
+        let shown: Vec<_> = effective
+            .iter()
+            .map(|one| (one.key.as_str(), one.value.as_deref(), one.origin.as_str()))
+            .collect();
+        let expected = [
+            ("http.bind", Some("\"127.0.0.1:1\""), "flag"),
+            ("http.body_limit", Some("\"3MiB\""), "UNHIDRA_HTTP_BODY_LIMIT"),
+            ("http.timeout", Some("\"3s\""), "unhidra.toml"),
+            ("http.connections", Some("7"), "UNHIDRA_HTTP_CONNECTIONS"),
+            ("http.name", None, "default"),
+        ];
+        assert_eq!(shown, expected);
     }
 
     #[test]

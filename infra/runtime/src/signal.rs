@@ -11,6 +11,8 @@ use crate::tasks::{Ended, Tasks};
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// Installed so that a write beyond the limit on file sizes fails, as on a full disk, instead of ending the process.
+    _file_size: Signal,
 }
 
 /// SIGHUP, by which an operator asks for what changed to be read again.
@@ -35,6 +37,8 @@ impl Hangup {
         let _never_ends = self.0.recv().await;
     }
 }
+/// SIGXFSZ, on every architecture of Linux that this runs on.
+const FILE_SIZE: SignalKind = SignalKind::from_raw(25);
 
 impl Signals {
     /// Takes the signals over from the default handlers, which end the process at once.
@@ -45,6 +49,7 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            _file_size: signal(FILE_SIZE)?,
         })
     }
 

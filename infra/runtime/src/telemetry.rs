@@ -30,11 +30,22 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter is not one.
-    #[error("log filter is not valid")]
+    #[error("`log.filter` is no filter, such as `info` or `info,unhidra_store=debug`")]
     Filter(#[from] ParseError),
     /// Another subscriber is set.
     #[error("the log was started before")]
     Started(#[from] TryInitError),
+}
+
+impl LogConfig {
+    /// Checks what no type shows.
+    ///
+    /// # Errors
+    /// [`TelemetryError::Filter`].
+    pub fn validate(&self) -> Result<(), TelemetryError> {
+        EnvFilter::try_new(&self.filter)?;
+        Ok(())
+    }
 }
 
 /// Starts the log of this process.
@@ -43,7 +54,11 @@ pub enum TelemetryError {
 /// [`TelemetryError`].
 pub fn start(config: &LogConfig) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(&config.filter)?;
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that can't be written is lost. Saying so on the same standard error would panic, on a full disk for example.
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     match config.format {
         LogFormat::Text => builder.finish().try_init()?,
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,

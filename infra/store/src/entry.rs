@@ -67,6 +67,32 @@ pub struct Place {
     pub server_time: Timestamp,
 }
 
+/// Where a page of entries ends, whichever comes first; it holds at least one entry if there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageLimit {
+    /// Entries.
+    pub entries: u32,
+    /// Bytes of bodies and capsules after which no further entry is added.
+    pub bytes: usize,
+}
+
+impl PageLimit {
+    /// No end but that of the log.
+    pub const NONE: Self = Self {
+        entries: u32::MAX,
+        bytes: usize::MAX,
+    };
+}
+
+/// Entries of a log in order. Numbers that it covers and that have no entry are void: a restore left them out.
+#[derive(Clone, Debug)]
+pub struct EntryPage {
+    /// The entries.
+    pub entries: Vec<StoredEntry>,
+    /// The last number that is covered.
+    pub through: u64,
+}
+
 /// An entry as one reader sees it.
 #[derive(Clone, Debug)]
 pub struct StoredEntry {
@@ -153,8 +179,7 @@ impl Snapshot<'_> {
             .transpose()
     }
 
-    /// Entries `from..=to` of a log as `device` sees them: bodies come only with a capsule of that device. The page
-    /// ends early, after at least one entry, once it holds `budget` bytes.
+    /// Entries `from..=to` of a log as `device` sees them, a page of them: bodies come only with a capsule of that device.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -164,21 +189,22 @@ impl Snapshot<'_> {
         device: DeviceId,
         from: u64,
         to: u64,
-        budget: usize,
-    ) -> Result<Vec<StoredEntry>, StoreError> {
+        limit: PageLimit,
+    ) -> Result<EntryPage, StoreError> {
         let mut query = self.connection.prepare_cached(
             "SELECT e.seq, e.msg_id, e.sender, e.sender_device, e.server_time, e.attempt,
                         c.kind, c.sealed, iif(c.kind IS NULL, NULL, e.body) AS body
                  FROM entry e LEFT JOIN capsule c ON c.log = e.log AND c.seq = e.seq AND c.device_id = ?2
-                 WHERE e.log = ?1 AND e.seq BETWEEN ?3 AND ?4 ORDER BY e.seq",
+                 WHERE e.log = ?1 AND e.seq BETWEEN ?3 AND ?4 ORDER BY e.seq LIMIT ?5",
         )?;
         let rows = query.query(params![
             log.0,
             device.as_bytes(),
             column::integer(from),
-            column::integer(to)
+            column::integer(to),
+            limit.entries
         ])?;
-        page(rows, Some(device), budget)
+        page(rows, Some(device), to, limit)
     }
 
     /// How many devices have not collected their capsule of an entry.
@@ -194,8 +220,7 @@ impl Snapshot<'_> {
         })?
     }
 
-    /// Entries `from..=to` of a log with their bodies and no capsules. The page ends early, after at least one entry,
-    /// once it holds `budget` bytes.
+    /// Entries `from..=to` of a log with their bodies and no capsules, a page of them.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -204,14 +229,33 @@ impl Snapshot<'_> {
         log: LogNumber,
         from: u64,
         to: u64,
-        budget: usize,
-    ) -> Result<Vec<StoredEntry>, StoreError> {
+        limit: PageLimit,
+    ) -> Result<EntryPage, StoreError> {
         let mut query = self.connection.prepare_cached(
             "SELECT seq, msg_id, sender, sender_device, server_time, attempt, body
-                 FROM entry WHERE log = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq",
+                 FROM entry WHERE log = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4",
         )?;
-        let rows = query.query(params![log.0, column::integer(from), column::integer(to)])?;
-        page(rows, None, budget)
+        let rows = query.query(params![
+            log.0,
+            column::integer(from),
+            column::integer(to),
+            limit.entries
+        ])?;
+        page(rows, None, to, limit)
+    }
+
+    /// The number of the first entry after `seq`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn next_entry(&self, log: LogNumber, seq: u64) -> Result<Option<u64>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT seq FROM entry WHERE log = ?1 AND seq > ?2 ORDER BY seq LIMIT 1")?
+            .query_row(params![log.0, column::integer(seq)], |row| {
+                Ok(column::number(row, "seq"))
+            })
+            .optional()?
+            .transpose()
     }
 }
 
@@ -326,18 +370,28 @@ impl Tx<'_> {
     }
 }
 
-fn page(mut rows: Rows<'_>, device: Option<DeviceId>, budget: usize) -> Result<Vec<StoredEntry>, StoreError> {
-    let mut entries = Vec::new();
+fn page(
+    mut rows: Rows<'_>,
+    device: Option<DeviceId>,
+    to: u64,
+    limit: PageLimit,
+) -> Result<EntryPage, StoreError> {
+    let mut entries: Vec<StoredEntry> = Vec::new();
     let mut bytes = 0;
-    while bytes < budget
-        && let Some(row) = rows.next()?
-    {
+    while bytes < limit.bytes {
+        let Some(row) = rows.next()? else {
+            // The query ended by itself: at its limit, or because there is nothing more.
+            let full = u32::try_from(entries.len()).is_ok_and(|count| count >= limit.entries);
+            let through = entries.last().filter(|_| full).map_or(to, |last| last.seq);
+            return Ok(EntryPage { entries, through });
+        };
         let entry = stored_entry(row, device)?;
         bytes +=
             entry.body.as_ref().map_or(0, Bytes::len) + entry.capsule.as_ref().map_or(0, |c| c.sealed.len());
         entries.push(entry);
     }
-    Ok(entries)
+    let through = entries.last().map_or(to, |last| last.seq);
+    Ok(EntryPage { entries, through })
 }
 
 fn dest_column(dest: Option<DeviceId>) -> [u8; 16] {

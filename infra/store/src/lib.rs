@@ -10,6 +10,7 @@
 //! - [`audit`], [`audit_tree`], [`audit_check`]: what was written down, what commits to it, whether it is intact
 //! - [`chain`], [`device`], [`prekey`], [`link`]: which devices speak for them, and how to reach those
 //! - [`standing`], [`roster`]: who may be used, and what administration lists   - [`idempotency`]: requests that come again
+//! - [`backup`]: copies as of one moment, and going on from one   - [`examine`](mod@examine), [`wal`]: is it whole?
 //!
 //! Invariant: when [`Store::write`] returns `Ok`, the act is on disk; when it returns an error, none of it is.
 #![warn(missing_docs)]
@@ -18,6 +19,7 @@ pub mod account;
 pub mod audit;
 pub mod audit_check;
 pub mod audit_tree;
+pub mod backup;
 pub mod chain;
 pub mod control;
 pub mod conversation;
@@ -25,6 +27,7 @@ pub mod cursor;
 pub mod device;
 pub mod entry;
 pub mod event;
+pub mod examine;
 pub mod feed;
 pub mod former_chain;
 pub mod idempotency;
@@ -37,6 +40,7 @@ pub mod recovery;
 pub mod roster;
 pub mod session;
 pub mod standing;
+pub mod wal;
 pub mod writer;
 
 mod column;
@@ -44,17 +48,21 @@ mod column;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, ffi};
 
 pub use event::Event;
+pub use examine::{Depth, Examined, examine};
 pub use feed::CommitFeed;
 pub use reader::Snapshot;
 pub use writer::Tx;
 
 /// Prepared statements that each connection keeps.
 const STATEMENTS: usize = 128;
+/// How long a connection waits for another's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -62,8 +70,8 @@ pub enum StoreError {
     /// SQLite refused or failed; the cause says why.
     #[error("database failed")]
     Sqlite(#[source] rusqlite::Error),
-    /// The disk is full: nothing was stored.
-    #[error("disk is full")]
+    /// The disk is full, or refuses to be written to: nothing was stored.
+    #[error("disk is full or can't be written")]
     DiskFull,
     /// A stored value does not have the form that its column promises.
     #[error("column {0} holds an impossible value")]
@@ -91,6 +99,10 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::DiskFull,
+            // What SQLite says when a quota or a limit on files is reached.
+            _ if error.sqlite_error().map(|error| error.extended_code) == Some(ffi::SQLITE_IOERR_WRITE) => {
+                Self::DiskFull
+            }
             _ => Self::Sqlite(error),
         }
     }
@@ -135,6 +147,26 @@ pub struct Store {
     readers: Arc<reader::Readers>,
 }
 
+/// What there is room for on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Everything.
+    Ample,
+    /// Acts that hold no bytes.
+    Short,
+}
+
+/// How writing goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// The last commit went well.
+    Good,
+    /// Acts that hold bytes are refused: [`Store::set_room`].
+    Short,
+    /// The last commit that had something to write failed.
+    Failing,
+}
+
 impl Store {
     /// Opens the database at `path`, creating or migrating it.
     ///
@@ -145,11 +177,19 @@ impl Store {
             path: path.to_owned(),
             source,
         };
+        // Before SQLite takes in what is whole of it.
+        let is_torn = wal::tail(path) == wal::Tail::Torn;
         let mut connection = connect(path).map_err(open)?;
         migration::migrate(&mut connection).map_err(|source| OpenError::Migrate {
             path: path.to_owned(),
             source,
         })?;
+        if is_torn {
+            tracing::warn!(
+                "the database's log ends within a commit: every conversation goes on behind a gap"
+            );
+            backup::leave_gap(&connection).map_err(open)?;
+        }
         let readers = (0..readers.max(1))
             .map(|_| connect(path))
             .collect::<Result<Vec<_>, _>>()
@@ -221,6 +261,38 @@ impl Store {
         self.readers.run(query).await
     }
 
+    /// Refuses acts that hold bytes as [`StoreError::DiskFull`] from now on, or takes them again: a disk that is almost
+    /// full is left to administrators.
+    pub fn set_room(&self, room: Room) {
+        self.writer.set_short(room == Room::Short);
+    }
+
+    /// Whether acts can be stored, as far as is known without trying.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        match (self.writer.is_failing(), self.writer.is_short()) {
+            (true, _) => Health::Failing,
+            (false, true) => Health::Short,
+            (false, false) => Health::Good,
+        }
+    }
+
+    /// Writes something that changes nothing, which tells whether the disk can be written again.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`] when it can't.
+    ///
+    /// # Cancellation safety
+    /// As [`Store::write`].
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.write(|tx| {
+            tx.connection
+                .execute("UPDATE organisation SET created_at = created_at", [])?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Lets acts that wait finish, refuses new ones, and waits until the writer has closed the database.
     ///
     /// # Cancellation safety
@@ -230,41 +302,14 @@ impl Store {
     }
 }
 
-/// Looks at a database without changing it: its schema and the integrity of its pages. Answers with one line.
-///
-/// # Errors
-/// [`OpenError`] when it can't be read, is damaged, or is newer than this program.
-pub fn examine(path: &Path) -> Result<String, OpenError> {
-    let open = |source| OpenError::Open {
-        path: path.to_owned(),
-        source,
-    };
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(open)?;
-    let schema = migration::version(&connection).map_err(|source| OpenError::Migrate {
-        path: path.to_owned(),
-        source,
-    })?;
-    let check: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(open)?;
-    if check == "ok" {
-        Ok(format!("schema {schema}, pages intact"))
-    } else {
-        Err(OpenError::Damaged {
-            path: path.to_owned(),
-            report: check,
-        })
-    }
-}
-
 fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.execute_batch(
-        "PRAGMA busy_timeout = 5000;
-         PRAGMA journal_mode = WAL;
+        "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA foreign_keys = ON;
          PRAGMA journal_size_limit = 67108864;

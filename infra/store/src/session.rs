@@ -28,6 +28,8 @@ pub struct Session {
     pub current_token: Vec<u8>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// When it came back from a backup, if its device has not presented a refresh token since.
+    pub restored_at: Option<Timestamp>,
 }
 
 /// Whom a live session speaks for.
@@ -45,7 +47,7 @@ pub struct Speaker {
 
 const COLUMNS: &str =
     "session_id, device_id, user_id, org_id, created_at, refreshed_at, current_hash, previous_hash,
-                       current_token, ended_at";
+                       current_token, ended_at, restored_at";
 
 impl Snapshot<'_> {
     /// A session, ended or not.
@@ -58,6 +60,18 @@ impl Snapshot<'_> {
             .query_row([id.as_bytes()], |row| Ok(session(row)))
             .optional()?
             .transpose()
+    }
+
+    /// When the last session of a device began, ended or not.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn last_session_began(&self, device: DeviceId) -> Result<Option<Timestamp>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT max(created_at) AS created_at FROM session WHERE device_id = ?1")?
+            .query_row([device.as_bytes()], |row| {
+                Ok(column::optional_time(row, "created_at"))
+            })?
     }
 
     /// Whom a session speaks for, while it has not ended, its device is neither revoked nor refused and its account not
@@ -127,23 +141,25 @@ impl Tx<'_> {
         Ok(spent > 0)
     }
 
-    /// Puts the successor of the current refresh token in force.
+    /// Puts the successor of the refresh token `used` in force.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn renew_session(
         &mut self,
         id: SessionId,
+        used: &[u8; 32],
         successor_hash: &[u8; 32],
         successor: &[u8],
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.connection
             .prepare_cached(
-                "UPDATE session SET previous_hash = current_hash, current_hash = ?2, current_token = ?3, refreshed_at = ?4
+                "UPDATE session SET previous_hash = ?5, current_hash = ?2, current_token = ?3, refreshed_at = ?4,
+                     restored_at = NULL
                  WHERE session_id = ?1",
             )?
-            .execute(params![id.as_bytes(), successor_hash, successor, column::millis(now)])?;
+            .execute(params![id.as_bytes(), successor_hash, successor, column::millis(now), used])?;
         Ok(())
     }
 
@@ -235,6 +251,7 @@ fn session(row: &Row<'_>) -> Result<Session, StoreError> {
         previous_hash: previous_hash.map_err(|_| StoreError::Corrupt("previous_hash"))?,
         current_token: column::value(row, "current_token")?,
         ended_at: column::optional_time(row, "ended_at")?,
+        restored_at: column::optional_time(row, "restored_at")?,
     })
 }
 

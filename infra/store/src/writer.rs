@@ -7,7 +7,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -74,8 +74,18 @@ pub(crate) struct Writer {
     queue: Arc<Mutex<Option<mpsc::Sender<Queued>>>>,
     /// What acts hold that are not yet committed. Only whoever has the lock on the queue adds.
     held: Arc<AtomicUsize>,
+    health: Arc<Health>,
     /// Closed when the thread has ended; it never has a permit.
     ended: Arc<Semaphore>,
+}
+
+/// How the disk is doing, as far as the writer was told and has seen.
+#[derive(Debug, Default)]
+struct Health {
+    /// There is room for what administrators do, and for nothing that holds bytes.
+    is_short: AtomicBool,
+    /// The last commit that had something to write failed.
+    is_failing: AtomicBool,
 }
 
 impl Writer {
@@ -83,11 +93,13 @@ impl Writer {
         let (queue, jobs) = mpsc::channel(QUEUE_CAPACITY);
         let held = Arc::new(AtomicUsize::new(0));
         let ended = Arc::new(Semaphore::new(0));
+        let health = Arc::new(Health::default());
         let (release, end) = (Arc::clone(&held), Arc::clone(&ended));
+        let seen = Arc::clone(&health);
         thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
-                write_until_closed(&connection, jobs, &release, &feed);
+                write_until_closed(&connection, jobs, &release, &seen, &feed);
                 if let Err((_, error)) = connection.close() {
                     tracing::error!(error = %error, "database did not close cleanly");
                 }
@@ -96,8 +108,21 @@ impl Writer {
         Ok(Self {
             queue: Arc::new(Mutex::new(Some(queue))),
             held,
+            health,
             ended,
         })
+    }
+
+    pub(crate) fn set_short(&self, is_short: bool) {
+        self.health.is_short.store(is_short, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_short(&self) -> bool {
+        self.health.is_short.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_failing(&self) -> bool {
+        self.health.is_failing.load(Ordering::Relaxed)
     }
 
     pub(crate) fn submit<T, E, A, U>(
@@ -152,6 +177,9 @@ impl Writer {
         let bytes = queued.bytes;
         let queue = self.lock();
         let sender = queue.as_ref().ok_or(StoreError::Closed)?;
+        if bytes > 0 && self.is_short() {
+            return Err(StoreError::DiskFull);
+        }
         if bytes > QUEUE_BYTES.saturating_sub(self.held.load(Ordering::Relaxed)) {
             return Err(StoreError::Overloaded);
         }
@@ -180,6 +208,7 @@ fn write_until_closed(
     connection: &Connection,
     mut jobs: mpsc::Receiver<Queued>,
     held: &AtomicUsize,
+    health: &Health,
     feed: &Publisher,
 ) {
     let mut batch = Vec::with_capacity(MAX_ACTS_PER_COMMIT);
@@ -187,6 +216,7 @@ fn write_until_closed(
         let bytes = batch.iter().map(|queued: &Queued| queued.bytes).sum();
         let mut events = Vec::new();
         let mut answers = Vec::with_capacity(batch.len());
+        let changes = connection.total_changes();
         let commit = match run_and_commit(connection, &mut batch, &mut events, &mut answers) {
             Ok(()) => Commit::Durable,
             Err(error) => {
@@ -198,6 +228,11 @@ fn write_until_closed(
                 }
             }
         };
+        if commit != Commit::Durable {
+            health.is_failing.store(true, Ordering::Relaxed);
+        } else if connection.total_changes() != changes {
+            health.is_failing.store(false, Ordering::Relaxed);
+        }
         // Events first: whoever acts on an answer finds the events already on their way.
         if commit == Commit::Durable && !events.is_empty() && feed.send(events).is_err() {
             tracing::debug!("nobody reads the commit feed");

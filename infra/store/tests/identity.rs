@@ -136,6 +136,7 @@ fn session(number: u8, device: DeviceId) -> Session {
         previous_hash: None,
         current_token: vec![number; 60],
         ended_at: None,
+        restored_at: None,
     }
 }
 
@@ -285,8 +286,8 @@ async fn a_renewed_session_knows_the_last_two_tokens_only() {
     let act = fixture.store.write(|tx| {
         tx.begin_session(&session(1, PHONE))?;
         let id = session(1, PHONE).id;
-        tx.renew_session(id, &[2; 32], &[2; 60], after(10))?;
-        tx.renew_session(id, &[3; 32], &[3; 60], after(20))?;
+        tx.renew_session(id, &session(1, PHONE).current_hash, &[2; 32], &[2; 60], after(10))?;
+        tx.renew_session(id, &[2; 32], &[3; 32], &[3; 60], after(20))?;
         tx.session(id)
     });
     let found = act.await.unwrap().unwrap();

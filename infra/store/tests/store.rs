@@ -11,9 +11,11 @@ use std::{
 
 use bytes::Bytes;
 use unhidra_store::{
-    CommitFeed, Event, Store, StoreError, Tx,
+    CommitFeed, Depth, Event, Health, Room, Store, StoreError, Tx,
+    backup::{self, Restoration, VOID_NUMBERS},
     conversation::{Conversation, Kind},
-    entry::{Capsule, NewEntry, Recipients, Swept},
+    entry::{Capsule, NewEntry, PageLimit, Recipients, Swept},
+    examine,
 };
 use unhidra_types::{ConversationId, DeviceId, MsgId, OrgId, Timestamp, UserId};
 
@@ -24,7 +26,10 @@ const BOBS_DEVICE: DeviceId = DeviceId::from_bytes([4; 16]);
 const CONVERSATION: ConversationId = ConversationId::from_bytes([5; 16]);
 const GROUP: ConversationId = ConversationId::from_bytes([6; 16]);
 const ORG: OrgId = OrgId::from_bytes([9; 16]);
-const BUDGET: usize = 64 * 1024;
+const LIMIT: PageLimit = PageLimit {
+    entries: 100,
+    bytes: 64 * 1024,
+};
 const NOW: Timestamp = Timestamp::from_millis(1_000);
 
 fn open(folder: &Path) -> (Store, CommitFeed) {
@@ -144,9 +149,10 @@ async fn what_was_acknowledged_survives_reopening() {
 
     let (store, _feed) = open(folder.path());
     let entries = store
-        .read(move |db| db.entries(log, 1, 10, BUDGET))
+        .read(move |db| db.entries(log, 1, 10, LIMIT))
         .await
-        .unwrap();
+        .unwrap()
+        .entries;
     assert_eq!(entries[0].body.as_deref(), Some([7; 300].as_slice()));
 }
 
@@ -238,14 +244,19 @@ async fn a_body_goes_when_its_last_capsule_is_acknowledged() {
         .await
         .unwrap();
     let entries = store
-        .read(move |db| db.entries_for_device(log, BOBS_DEVICE, 1, 2, BUDGET))
+        .read(move |db| db.entries_for_device(log, BOBS_DEVICE, 1, 2, LIMIT))
         .await
-        .unwrap();
+        .unwrap()
+        .entries;
     assert!(entries[0].capsule.is_none() && entries[0].body.is_none());
     assert!(entries[1].capsule.is_some() && entries[1].body.is_some());
-    let bodies = store.read(move |db| db.entries(log, 1, 2, BUDGET)).await.unwrap();
+    let bodies = store.read(move |db| db.entries(log, 1, 2, LIMIT)).await.unwrap();
     assert_eq!(
-        bodies.iter().map(|e| e.body.is_some()).collect::<Vec<_>>(),
+        bodies
+            .entries
+            .iter()
+            .map(|e| e.body.is_some())
+            .collect::<Vec<_>>(),
         [false, true]
     );
 }
@@ -275,9 +286,13 @@ async fn retention_takes_only_what_is_older_than_the_cutoff() {
             settled: 1
         })
     );
-    let bodies = store.read(move |db| db.entries(log, 1, 2, BUDGET)).await.unwrap();
+    let bodies = store.read(move |db| db.entries(log, 1, 2, LIMIT)).await.unwrap();
     assert_eq!(
-        bodies.iter().map(|e| e.body.is_some()).collect::<Vec<_>>(),
+        bodies
+            .entries
+            .iter()
+            .map(|e| e.body.is_some())
+            .collect::<Vec<_>>(),
         [false, true]
     );
 }
@@ -305,8 +320,12 @@ async fn retention_goes_by_dates_when_the_clock_has_stepped_back() {
         })
     );
     let held = async || {
-        let bodies = store.read(move |db| db.entries(log, 1, 3, BUDGET)).await.unwrap();
-        bodies.iter().map(|e| e.body.is_some()).collect::<Vec<_>>()
+        let bodies = store.read(move |db| db.entries(log, 1, 3, LIMIT)).await.unwrap();
+        bodies
+            .entries
+            .iter()
+            .map(|e| e.body.is_some())
+            .collect::<Vec<_>>()
     };
     assert_eq!(held().await, [false, true, false]);
     sweep(1, 10_000).await.unwrap();
@@ -324,10 +343,16 @@ async fn a_page_ends_at_its_budget_but_holds_at_least_one_entry() {
             .await
             .unwrap();
     }
-    let page = |budget| store.read(move |db| db.entries(log, 1, 4, budget));
-    assert_eq!(page(1).await.unwrap().len(), 1);
-    assert_eq!(page(301).await.unwrap().len(), 2);
-    assert_eq!(page(BUDGET).await.unwrap().len(), 4);
+    let page = async |entries, bytes| {
+        let page = store.read(move |db| db.entries(log, 1, 9, PageLimit { entries, bytes }));
+        let page = page.await.unwrap();
+        (page.entries.len(), page.through)
+    };
+    assert_eq!(page(100, 1).await, (1, 1));
+    assert_eq!(page(100, 301).await, (2, 2));
+    assert_eq!(page(3, usize::MAX).await, (3, 3));
+    // Nothing is left out: what it covers beyond the last entry is void.
+    assert_eq!(page(100, usize::MAX).await, (4, 9));
 }
 
 #[tokio::test]
@@ -346,6 +371,67 @@ async fn a_new_device_begins_at_the_head() {
         .unwrap();
     let positions = store.read(move |db| db.positions(BOB, new, 10)).await.unwrap();
     assert_eq!((positions[0].acknowledged, positions[0].head), (1, 1));
+}
+
+#[tokio::test]
+async fn a_copy_is_one_moment_of_a_database_that_is_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    let log = store.write(open_direct).await.unwrap().log;
+    // Both logs of an act or none: what is committed together is copied together.
+    let other = store.write(open_group).await.unwrap().log;
+    let appending = async {
+        for number in 1..=100 {
+            let act = move |tx: &mut Tx<'_>| {
+                tx.append_entry(log, &entry(number))?;
+                tx.append_entry(other, &entry(number))
+            };
+            store.write(act).await.unwrap();
+        }
+    };
+    let (from, to) = (folder.path().join("test.db"), folder.path().join("copy.db"));
+    let copying = tokio::task::spawn_blocking(move || {
+        let copied = backup::copy(&from, &to).unwrap();
+        (copied, to)
+    });
+    let ((), copied) = futures_util::join!(appending, copying);
+    let (copied, to) = copied.unwrap();
+    assert_eq!(
+        (copied.schema, copied.audit_records),
+        (examine(&to, Depth::Full).unwrap().known, 0)
+    );
+    let (copy, _feed) = Store::open(&to, 1).unwrap();
+    let heads =
+        copy.read(|db| Ok::<_, StoreError>((db.conversation(CONVERSATION)?, db.conversation(GROUP)?)));
+    let (one, two) = heads.await.unwrap();
+    assert_eq!(one.unwrap().head, two.unwrap().head);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn no_number_is_given_twice_after_a_restore() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    let log = store.write(open_direct).await.unwrap().log;
+    let append = |number| store.write(move |tx| tx.append_entry(log, &entry(number)));
+    append(1).await.unwrap();
+    let restoration = |at| Restoration {
+        backup_at: Timestamp::from_millis(at),
+        restored_at: Timestamp::from_millis(at + 1),
+    };
+    for (round, at) in [(1, 10), (2, 20)] {
+        let resumed = store
+            .write(move |tx| tx.resume_from_backup(restoration(at)))
+            .await
+            .unwrap();
+        assert_eq!(resumed.logs, 1);
+        assert_eq!(
+            append(round + 1).await.unwrap(),
+            u64::from(round) * VOID_NUMBERS + 1 + u64::from(round)
+        );
+    }
+    let last = store.read(|db| db.last_restoration()).await.unwrap();
+    assert_eq!(last, Some(restoration(20)));
 }
 
 #[tokio::test]
@@ -372,4 +458,75 @@ async fn groups_displace_no_direct_conversation_from_what_a_device_follows() {
     store.write(open_direct).await.unwrap();
     let positions = store.read(|db| db.positions(BOB, BOBS_DEVICE, 1)).await.unwrap();
     assert_eq!(positions[0].conversation, CONVERSATION);
+}
+
+/// The database of a server that crashed: its log is still there. Cut at `keep` bytes of the log.
+fn crashed(from: &Path, to: &Path, keep: impl Fn(u64) -> u64) -> std::path::PathBuf {
+    let path = to.join("test.db");
+    std::fs::copy(from.join("test.db"), &path).unwrap();
+    std::fs::copy(from.join("test.db-wal"), to.join("test.db-wal")).unwrap();
+    let log = std::fs::File::options()
+        .write(true)
+        .open(to.join("test.db-wal"))
+        .unwrap();
+    log.set_len(keep(log.metadata().unwrap().len())).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_within_a_commit_leaves_a_gap_and_a_whole_one_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    let log = store.write(open_direct).await.unwrap().log;
+    for number in 1..=3 {
+        store
+            .write(move |tx| tx.append_entry(log, &entry(number)))
+            .await
+            .unwrap();
+    }
+    let next = async |keep: &dyn Fn(u64) -> u64| {
+        let copy = tempfile::tempdir().unwrap();
+        let path = crashed(folder.path(), copy.path(), keep);
+        let (store, _feed) = Store::open(&path, 1).unwrap();
+        let seq = store
+            .write(move |tx| tx.append_entry(log, &entry(9)))
+            .await
+            .unwrap();
+        store.close().await;
+        seq
+    };
+    assert_eq!(next(&|length| length).await, 4);
+    // The third commit goes, and with it the number that was given.
+    for cut in [1, 24, 4_000, 4_096 + 24] {
+        assert_eq!(
+            next(&|length| length - cut).await,
+            VOID_NUMBERS + 3,
+            "{cut} bytes"
+        );
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_disk_that_is_short_of_room_takes_what_holds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _feed) = open(folder.path());
+    let log = store.write(open_direct).await.unwrap().log;
+    store.set_room(Room::Short);
+    let refused = store
+        .write_holding(1, move |tx| tx.append_entry(log, &entry(1)), || ())
+        .await;
+    assert!(matches!(refused, Err(StoreError::DiskFull)));
+    store
+        .write(move |tx| tx.found_organisation(ORG, NOW))
+        .await
+        .unwrap();
+    assert_eq!(store.health(), Health::Short);
+    store.set_room(Room::Ample);
+    store
+        .write_holding(1, move |tx| tx.append_entry(log, &entry(1)), || ())
+        .await
+        .unwrap();
+    store.probe().await.unwrap();
+    assert_eq!(store.health(), Health::Good);
 }

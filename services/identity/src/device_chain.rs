@@ -431,6 +431,7 @@ mod tests {
             previous_hash: None,
             current_token: vec![8],
             ended_at: None,
+            restored_at: None,
         })
     }
 

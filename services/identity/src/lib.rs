@@ -36,6 +36,7 @@ pub mod password;
 pub mod prekey;
 mod refresh_token;
 pub mod refusal;
+mod restored;
 pub mod session;
 pub mod throttle;
 pub mod upkeep;

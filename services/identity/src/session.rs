@@ -2,14 +2,16 @@
 //!
 //! A device has one session; a new one ends the old one. The refresh token that was used last returns the same
 //! successor until that one is used, so an answer that was lost logs nobody out; any token from before ends the session.
+//! After a restore the server may not know the last token, or the session: `restored` says what it takes then.
 
 use std::time::Duration;
 
-use unhidra_audit::{Act, Subject};
+use unhidra_audit::{Act, Record, Subject};
 use unhidra_chain::{Validity, auth};
 use unhidra_crypto::{ed25519::VerifyingKey, hash::sha256};
 use unhidra_keys::{KeyError, token::Bearer};
-use unhidra_store::{Event, StoreError, device::Device, session::Session};
+use unhidra_runtime::Context;
+use unhidra_store::{Event, StoreError, Tx, device::Device, session::Session};
 use unhidra_types::{DeviceId, SessionId, Timestamp};
 use unhidra_wire::rest::{BeginSession, Hidden, Refresh, Tokens};
 
@@ -44,6 +46,8 @@ enum Presented {
     Current,
     /// The one before, whose answer may have been lost: it gets the same successor again.
     Previous,
+    /// Not known, and the session came back from a backup: it may be a later one, and is taken as the current one, once.
+    Later,
     /// Spent long ago: someone has a copy.
     Spent,
 }
@@ -87,35 +91,18 @@ impl Identity {
             previous_hash: None,
             current_token: refresh.seal(self.keys())?,
             ended_at: None,
+            restored_at: None,
         };
-        let record = self.record(caller, Act::SessionBegun, Subject::Session(id));
-        let replaced = self.record(caller, Act::SessionEnded, Subject::Nothing);
+        let records = Beginning {
+            begun: self.record(caller, Act::SessionBegun, Subject::Session(id)),
+            replaced: self.record(caller, Act::SessionEnded, Subject::Nothing),
+        };
         let beginning = self.store().write(move |tx| {
-            if tx
-                .device(device)?
-                .is_none_or(|device| device.revoked_at.is_some())
-            {
-                return Err(SessionError::Refused);
-            }
-            if tx.is_refused(device)? {
-                return Err(SessionError::DeviceRefused);
-            }
             // A password is typed for one session: whoever gets hold of the token later begins none.
             if !tx.spend_enrolment(&challenge, context.now.saturating_add(SPENT_FOR), context.now)? {
                 return Err(SessionError::Refused);
             }
-            tx.forget_ended_sessions_of(device)?;
-            for ended in tx.end_sessions_of(device, context.now)? {
-                let mut record = replaced.clone();
-                record.subject = Subject::Session(ended);
-                record.details.reason = Some("replaced");
-                append(tx, &context, &record)?;
-                tx.emit(Event::SessionEnded(ended));
-            }
-            tx.begin_session(&session)?;
-            tx.device_seen(device, context.now)?;
-            append(tx, &context, &record)?;
-            Ok(session)
+            begin_in(tx, session, &records, &context)
         });
         match beginning.await {
             Err(SessionError::DeviceRefused) => {
@@ -170,7 +157,10 @@ impl Identity {
         }
         let found = found.filter(|(session, _)| speaks && self.is_in_time(session, context.now));
         let Some((session, device)) = found else {
-            return self.refuse_session(caller, Act::RefreshRefused, subject).await;
+            return match self.begin_lost_session(caller, &token, body).await? {
+                Some(tokens) => Ok(tokens),
+                None => self.refuse_session(caller, Act::RefreshRefused, subject).await,
+            };
         };
         if matches!(presented(&session, &hash), Presented::Spent) {
             return self.end_reused(caller, id).await;
@@ -191,8 +181,8 @@ impl Identity {
                 .ok_or(SessionError::Refused)?;
             tx.device_seen(session.device, context.now)?;
             match presented(&session, &hash) {
-                Presented::Current => {
-                    tx.renew_session(id, &successor.hash(), &sealed, context.now)?;
+                Presented::Current | Presented::Later => {
+                    tx.renew_session(id, &hash, &successor.hash(), &sealed, context.now)?;
                     append(tx, &context, &record)?;
                     Ok((session, successor))
                 }
@@ -229,7 +219,7 @@ impl Identity {
         &self,
         caller: &Caller,
         id: SessionId,
-        record: unhidra_audit::Record,
+        record: Record,
     ) -> Result<(), StoreError> {
         let context = caller.context;
         self.store()
@@ -243,7 +233,7 @@ impl Identity {
             .await
     }
 
-    fn tokens(
+    pub(crate) fn tokens(
         &self,
         session: &Session,
         refresh: &RefreshToken,
@@ -269,7 +259,7 @@ impl Identity {
             && now.since(session.created_at) <= self.0.config.session_lifetime
     }
 
-    fn is_signed(&self, device: &Device, challenge: &[u8; 32], signature: &[u8; 64]) -> bool {
+    pub(crate) fn is_signed(&self, device: &Device, challenge: &[u8; 32], signature: &[u8; 64]) -> bool {
         let Ok(dsk) = VerifyingKey::from_bytes(&device.certified.dsk) else {
             return false;
         };
@@ -304,11 +294,51 @@ impl Identity {
     }
 }
 
+/// What is written down when a session begins.
+pub(crate) struct Beginning {
+    pub(crate) begun: Record,
+    /// For each session that it ends, which becomes the subject.
+    pub(crate) replaced: Record,
+}
+
+/// Begins a session in place of the others of its device.
+pub(crate) fn begin_in(
+    tx: &mut Tx<'_>,
+    session: Session,
+    records: &Beginning,
+    context: &Context,
+) -> Result<Session, SessionError> {
+    let device = session.device;
+    if tx
+        .device(device)?
+        .is_none_or(|device| device.revoked_at.is_some())
+    {
+        return Err(SessionError::Refused);
+    }
+    if tx.is_refused(device)? {
+        return Err(SessionError::DeviceRefused);
+    }
+    tx.forget_ended_sessions_of(device)?;
+    for ended in tx.end_sessions_of(device, context.now)? {
+        let mut record = records.replaced.clone();
+        record.subject = Subject::Session(ended);
+        record.details.reason = Some("replaced");
+        append(tx, context, &record)?;
+        tx.emit(Event::SessionEnded(ended));
+    }
+    tx.begin_session(&session)?;
+    tx.device_seen(device, context.now)?;
+    append(tx, context, &records.begun)?;
+    Ok(session)
+}
+
 fn presented(session: &Session, hash: &[u8; 32]) -> Presented {
     if session.current_hash == *hash {
         Presented::Current
     } else if session.previous_hash == Some(*hash) {
         Presented::Previous
+    } else if session.restored_at.is_some() {
+        Presented::Later
     } else {
         Presented::Spent
     }

@@ -5,7 +5,7 @@ use unhidra_store::{
     StoreError,
     conversation::{Kind, LogNumber},
     cursor::Position,
-    entry::StoredEntry,
+    entry::{EntryPage, PageLimit, StoredEntry},
 };
 use unhidra_types::{ConversationId, DeviceId, MsgId, UserId};
 use unhidra_wire::{
@@ -19,9 +19,11 @@ use crate::{Messaging, access::Sender};
 /// Logs that one connection follows; beyond it a device reads over REST.
 pub const MAX_LOGS: u32 = 10_000;
 /// Entries in one page.
-const PAGE_ENTRIES: u64 = 256;
-/// Bytes after which a page ends.
-const PAGE_BYTES: usize = 256 * 1024;
+const PAGE_ENTRIES: u32 = 256;
+const PAGE: PageLimit = PageLimit {
+    entries: PAGE_ENTRIES,
+    bytes: 256 * 1024,
+};
 
 /// A page of frames for one device.
 #[derive(Clone, Debug)]
@@ -107,26 +109,39 @@ impl Messaging {
             .await
     }
 
-    /// The frames that `device` gets for entries `from..=to`, at most one page of them.
+    /// The frames that `device` gets for entries `from..=to`, at most one page of them. Where `to` lies among numbers
+    /// that a restore left void, the page goes on to their end, yet not beyond `known`: however many they are, they cost
+    /// one frame.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub async fn page(&self, log: Log, device: DeviceId, from: u64, to: u64) -> Result<Page, StoreError> {
-        let to = to.min(from.saturating_add(PAGE_ENTRIES - 1));
-        let entries = self
-            .store
-            .read(move |db| match log.kind {
-                Kind::Direct | Kind::Control => {
-                    db.entries_for_device(log.number, device, from, to, PAGE_BYTES)
+    pub async fn page(
+        &self,
+        log: Log,
+        device: DeviceId,
+        from: u64,
+        to: u64,
+        known: u64,
+    ) -> Result<Page, StoreError> {
+        self.store
+            .read(move |db| {
+                let mut page = match log.kind {
+                    Kind::Direct | Kind::Control => {
+                        db.entries_for_device(log.number, device, from, to, PAGE)?
+                    }
+                    Kind::Group => db.entries(log.number, from, to, PAGE)?,
+                };
+                let ends_void = page.entries.last().is_none_or(|last| last.seq < page.through);
+                if ends_void && page.through < known {
+                    let next = db.next_entry(log.number, page.through)?;
+                    page.through = next.map_or(known, |next| known.min(next.saturating_sub(1)));
                 }
-                Kind::Group => db.entries(log.number, from, to, PAGE_BYTES),
+                Ok(Page {
+                    through: page.through,
+                    frames: frames(log, device, from, page),
+                })
             })
-            .await?;
-        let through = entries.last().map_or(from.saturating_sub(1), |last| last.seq);
-        Ok(Page {
-            frames: frames(log, device, entries),
-            through,
-        })
+            .await
     }
 
     /// Moves `device`'s cursors forward.
@@ -161,12 +176,16 @@ impl Messaging {
                 let Some(found) = db.conversation_of(conversation, user)? else {
                     return Ok(None);
                 };
-                let limit = limit.clamp(1, PAGE_ENTRIES);
-                let to = after.saturating_add(limit).min(found.head);
-                let entries = db.entries(found.log, after.saturating_add(1), to, PAGE_BYTES)?;
-                let last = entries.last().map(|entry| entry.seq);
+                let limit = PageLimit {
+                    entries: u32::try_from(limit)
+                        .unwrap_or(PAGE_ENTRIES)
+                        .clamp(1, PAGE_ENTRIES),
+                    ..PAGE
+                };
+                let page = db.entries(found.log, after.saturating_add(1), found.head, limit)?;
+                let last = page.entries.last().map(|entry| entry.seq);
                 Ok(Some(rest::Entries {
-                    entries: entries.into_iter().map(described).collect(),
+                    entries: page.entries.into_iter().map(described).collect(),
                     head: found.head,
                     next: last.filter(|last| *last < found.head),
                 }))
@@ -175,29 +194,30 @@ impl Messaging {
     }
 }
 
-/// Runs of entries that hold nothing for the device become one skip.
-fn frames(log: Log, device: DeviceId, entries: Vec<StoredEntry>) -> Vec<Bytes> {
-    let mut frames = Vec::with_capacity(entries.len());
-    let mut skipped: Option<(u64, u64)> = None;
-    let skip = |(from, to)| {
-        ServerFrame::Skip {
-            conversation: log.conversation,
-            from,
-            to,
+/// Runs of entries that hold nothing for the device, and of void numbers, become one skip.
+fn frames(log: Log, device: DeviceId, from: u64, page: EntryPage) -> Vec<Bytes> {
+    let mut frames = Vec::with_capacity(page.entries.len());
+    // The first number that no frame covers yet.
+    let mut next = from;
+    let skip_to = |frames: &mut Vec<Bytes>, from, to| {
+        if from <= to {
+            let skip = ServerFrame::Skip {
+                conversation: log.conversation,
+                from,
+                to,
+            };
+            frames.push(skip.encode());
         }
-        .encode()
     };
-    for entry in entries {
+    for entry in page.entries {
         let seq = entry.seq;
-        match deliver(log, device, entry) {
-            Some(deliver) => {
-                frames.extend(skipped.take().map(skip));
-                frames.push(ServerFrame::Deliver(deliver).encode());
-            }
-            None => skipped = Some((skipped.map_or(seq, |(from, _)| from), seq)),
+        if let Some(deliver) = deliver(log, device, entry) {
+            skip_to(&mut frames, next, seq.saturating_sub(1));
+            frames.push(ServerFrame::Deliver(deliver).encode());
+            next = seq.saturating_add(1);
         }
     }
-    frames.extend(skipped.map(skip));
+    skip_to(&mut frames, next, page.through);
     frames
 }
 

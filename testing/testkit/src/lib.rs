@@ -13,6 +13,7 @@
 //! - [`terminal`]: a screen and keys
 //! - [`secrets`], [`blind`]: what must stay secret, and is it - [`proxy`]: a way on which things change
 //! - [`endpoint`]: where a server listens, by TLS or not
+//! - [`wait`]: for a condition of another process
 
 pub mod blind;
 pub mod chaos;
@@ -32,7 +33,7 @@ pub mod server;
 pub mod socket;
 pub mod terminal;
 pub mod text;
-mod wait;
+pub mod wait;
 pub mod world;
 
 pub use self::{

@@ -14,7 +14,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 ///
 /// # Errors
 /// That it never came, or the first error of `look`.
-pub(crate) fn until<T>(
+pub fn until<T>(
     what: &str,
     timeout: Duration,
     mut look: impl FnMut() -> anyhow::Result<Option<T>>,

@@ -53,7 +53,7 @@ pub(crate) async fn register(opening: &Opening, options: Register, output: Outpu
     let token = link.as_ref().map(|link| link.token.expose());
     let invitation = match (token.or(options.invitation.as_deref()), &options.setup_token_file) {
         (Some(token), _) => Zeroizing::new(token.to_owned()),
-        (None, Some(file)) => first_line(file).or_exit(Exit::Credentials)?,
+        (None, Some(file)) => first_line(file, "--setup-token-file").or_exit(Exit::Credentials)?,
         (None, None) => return Err(usage("name an invitation or a set-up token file")),
     };
     let password = password(options.password_file.as_deref(), Repeat::Yes)?;
@@ -105,7 +105,7 @@ pub(crate) async fn login(opening: &Opening, options: Login, output: Output) -> 
         LoggedIn::Founding(founding) => found(*founding, Words::Again, output).await?,
         LoggedIn::NewDevice(new) => match &options.recovery_key_file {
             Some(file) => {
-                let words = whole_file(file).or_exit(Exit::Credentials)?;
+                let words = whole_file(file, "--recovery-key-file").or_exit(Exit::Credentials)?;
                 let key = RecoveryKey::parse(&words).or_exit(Exit::Credentials)?;
                 new.recover(&key).await?
             }
@@ -255,7 +255,7 @@ pub(super) enum Repeat {
 
 pub(super) fn password(file: Option<&Path>, repeat: Repeat) -> Result<Zeroizing<String>, Failure> {
     if let Some(file) = file {
-        return first_line(file).or_exit(Exit::Credentials);
+        return first_line(file, "--password-file").or_exit(Exit::Credentials);
     }
     if !std::io::stdin().is_terminal() {
         return Err(usage(

@@ -93,7 +93,7 @@ impl Kept {
 
 fn new_passphrase(options: &MoveKey) -> Result<Zeroizing<String>, Failure> {
     let passphrase = match &options.new_passphrase_file {
-        Some(file) => first_line(file).or_exit(Exit::Store)?,
+        Some(file) => first_line(file, "--new-passphrase-file").or_exit(Exit::Store)?,
         None if !std::io::stdin().is_terminal() => {
             return Err(Failure {
                 exit: Exit::Usage,

@@ -1,8 +1,12 @@
 //! Which profile a command uses, and what opens it.
 
-use std::{env, fs, path::PathBuf, time::Duration};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use unhidra_client_native::{
     Client, ClientError, Settings,
     account::Account,
@@ -46,7 +50,7 @@ impl Opening {
     pub(crate) fn of(global: &Global) -> Result<Self, Failure> {
         let name = global.profile.parse().or_exit(Exit::Usage)?;
         let key = match &global.passphrase_file {
-            Some(file) => Key::Passphrase(first_line(file).or_exit(Exit::Store)?),
+            Some(file) => Key::Passphrase(passphrase(file).or_exit(Exit::Store)?),
             None => global.key_file.clone().map_or(Key::Unnamed, Key::File),
         };
         Ok(Self {
@@ -198,16 +202,26 @@ pub(crate) fn by_name(error: ClientError, name: &Username) -> Failure {
     }
 }
 
-/// A file that holds a secret, such as the words as they were printed.
-pub(crate) fn whole_file(file: &std::path::Path) -> anyhow::Result<Zeroizing<String>> {
-    fs::read_to_string(file)
-        .map(Zeroizing::new)
-        .with_context(|| format!("read {}", file.display()))
+fn passphrase(file: &Path) -> anyhow::Result<Zeroizing<String>> {
+    let passphrase = first_line(file, "--passphrase-file")?;
+    ensure!(
+        !passphrase.is_empty(),
+        "the first line of {} is empty: write the passphrase there",
+        file.display()
+    );
+    Ok(passphrase)
 }
 
-/// The first line of a file that holds a secret.
-pub(crate) fn first_line(file: &std::path::Path) -> anyhow::Result<Zeroizing<String>> {
-    let text = Zeroizing::new(fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?);
+/// A file that holds a secret, such as the words as they were printed, and the option that named it.
+pub(crate) fn whole_file(file: &Path, option: &str) -> anyhow::Result<Zeroizing<String>> {
+    fs::read_to_string(file)
+        .map(Zeroizing::new)
+        .with_context(|| format!("read {}, which {option} names", file.display()))
+}
+
+/// The first line of a file that holds a secret, and the option that named it.
+pub(crate) fn first_line(file: &Path, option: &str) -> anyhow::Result<Zeroizing<String>> {
+    let text = whole_file(file, option)?;
     Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
 }
 

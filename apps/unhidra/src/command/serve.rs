@@ -11,6 +11,7 @@ use crate::{
     arguments::ServerOptions,
     configuration,
     exit::{Exit, OrExit as _, Outcome},
+    health,
     output::Output,
     server::Server,
 };
@@ -27,10 +28,17 @@ struct Ready<'a> {
 pub(crate) async fn serve(options: &ServerOptions, output: Output) -> Outcome {
     let configuration = configuration::load(options).or_exit(Exit::Configuration)?;
     telemetry::start(&configuration.log).or_exit(Exit::Configuration)?;
+    let now = Clock::System.context().now;
+    let trust = super::doctor::trust(options.trust_clock);
+    let warnings = health::before_start(&configuration, trust, now).or_exit(Exit::Configuration)?;
     let signals = Signals::install().context("handle signals")?;
     let server = Server::start(&configuration, Clock::System)
         .await
         .or_exit(Exit::Configuration)?;
+    // Who is refused is told that alone.
+    for warning in warnings {
+        tracing::warn!("{}", warning.line());
+    }
     announce(&server, output).context("print the address")?;
     server.run(signals).await?;
     Ok(())

@@ -46,6 +46,7 @@ impl Client {
         let refresh = Refresh {
             refresh_token: tokens.refresh_token,
             signature: Base64Array(signature),
+            device_id: Some(self.device.id()),
         };
         let tokens = self.rest.refresh(&refresh).await?;
         self.keep(tokens)

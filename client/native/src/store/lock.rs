@@ -5,9 +5,9 @@
 //! same salt, or the 32 bytes of the key file, or the 32 bytes that the keyring keeps for that salt.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs::{File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
 
@@ -23,6 +23,9 @@ use super::{
     OpenError,
     seal::{StoreKey, derive, random},
 };
+
+/// What a key file holds.
+const KEY_BYTES: usize = 32;
 
 /// What the owner opens the store with.
 #[derive(Clone, Copy)]
@@ -280,7 +283,23 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 fn read(path: &Path) -> Result<Secret<32>, OpenError> {
-    let mut bytes = fs::read(path).map_err(|source| unreadable(path, source))?;
+    let mut file = File::open(path).map_err(|source| unreadable(path, source))?;
+    let mode = file
+        .metadata()
+        .map_err(|source| unreadable(path, source))?
+        .permissions()
+        .mode();
+    if mode & 0o077 != 0 {
+        return Err(unreadable(
+            path,
+            io::Error::other("others may read it: set its mode to 0600"),
+        ));
+    }
+    let mut bytes = Vec::with_capacity(KEY_BYTES + 1);
+    (&mut file)
+        .take(KEY_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| unreadable(path, source))?;
     let secret = Secret::try_from(bytes.as_slice());
     bytes.zeroize();
     secret.map_err(|wrong_length| unreadable(path, io::Error::new(io::ErrorKind::InvalidData, wrong_length)))

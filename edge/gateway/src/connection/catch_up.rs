@@ -97,13 +97,9 @@ impl Session {
         let page = self
             .connection
             .messaging
-            .page(log, device, from, to)
+            .page(log, device, from, to, to)
             .await
             .map_err(|error| unavailable(&error))?;
-        if page.through < from {
-            tracing::error!(conversation.id = %log.conversation, seq = from, "log has a gap");
-            return Err(Some(Close::Unavailable));
-        }
         for frame in page.frames {
             self.send(frame).await?;
         }
@@ -124,11 +120,12 @@ impl Session {
         if from == 0 || from > to {
             return Ok(());
         }
+        let sent = self.following.sent_through(conversation).unwrap_or(to);
         let device = self.connection.sender.device;
         let page = self
             .connection
             .messaging
-            .page(log, device, from, to)
+            .page(log, device, from, to, sent)
             .await
             .map_err(|error| unavailable(&error))?;
         for frame in page.frames {

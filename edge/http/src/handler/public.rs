@@ -4,7 +4,7 @@ use axum::{Extension, Json, body::Bytes, extract::State, response::IntoResponse}
 use http::{StatusCode, header};
 use serde_json::Value;
 use unhidra_identity::Identity;
-use unhidra_store::{Store, StoreError};
+use unhidra_store::{Health, Store, StoreError};
 use utoipa::ToSchema;
 
 use crate::{extract::By, failure::Failure};
@@ -40,8 +40,11 @@ pub(crate) async fn alive() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Able to serve: the writer takes acts and a reader answers.
+/// Able to serve: the writer takes acts, the disk has room for them, and a reader answers.
 pub(crate) async fn ready(State(store): State<Store>) -> Result<StatusCode, Failure> {
+    if store.health() != Health::Good {
+        return Err(StoreError::DiskFull.into());
+    }
     store.write::<_, StoreError, _>(|_| Ok(())).await?;
     store.read(|snapshot| snapshot.has_accounts()).await?;
     Ok(StatusCode::NO_CONTENT)

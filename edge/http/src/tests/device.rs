@@ -189,7 +189,8 @@ impl Handset {
     }
 
     pub(super) async fn refresh(&self, world: &World, token: &str) -> Answer {
-        let body = json!({"refresh_token": token, "signature": self.sign(ORIGIN, token)});
+        let body =
+            json!({"refresh_token": token, "signature": self.sign(ORIGIN, token), "device_id": self.id});
         world.post("/v1/sessions/refresh", None, body).await
     }
 

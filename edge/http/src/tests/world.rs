@@ -59,6 +59,40 @@ impl World {
         Self::open(self.folder, self.clock, self.hand).await
     }
 
+    /// A copy of the database as it is, for [`World::restore`].
+    pub(super) fn back_up(&self) -> Timestamp {
+        let path = |name| self.folder.path().join(name);
+        unhidra_store::backup::copy(&path("unhidra.db"), &path("copy.db")).unwrap();
+        self.now()
+    }
+
+    /// The server on the copy that was made at `backup_at`.
+    pub(super) async fn restore(self, backup_at: Timestamp) -> Self {
+        self.store.close().await;
+        let Self {
+            folder,
+            clock,
+            hand,
+            identity,
+            store,
+            commits,
+            router,
+            ..
+        } = self;
+        // The last one to close the database removes its log, which must not be taken for that of the copy.
+        drop((identity, store, commits, router));
+        assert!(!folder.path().join("unhidra.db-wal").exists());
+        std::fs::rename(folder.path().join("copy.db"), folder.path().join("unhidra.db")).unwrap();
+        let world = Self::open(folder, clock, hand).await;
+        let restoration = unhidra_store::backup::Restoration {
+            backup_at,
+            restored_at: world.now(),
+        };
+        let resuming = world.store.write(move |tx| tx.resume_from_backup(restoration));
+        resuming.await.unwrap();
+        world
+    }
+
     async fn open(folder: TempDir, clock: Clock, hand: ManualClock) -> Self {
         let context = clock.context();
         let (store, commits) = Store::open(&folder.path().join("unhidra.db"), 2).unwrap();

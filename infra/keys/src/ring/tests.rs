@@ -290,3 +290,51 @@ fn a_key_file_from_before_the_audit_tree_gets_a_key_once() {
     assert_ne!(upgraded.audit_key(), keys.audit_key());
     assert_eq!(world.open(ISSUER).audit_log(), upgraded.audit_log());
 }
+
+#[test]
+fn key_files_are_told_apart_without_making_any() {
+    let world = World::new();
+    let look = || examine(&config(), world.folder.path());
+    assert_eq!(look().unwrap(), OnDisk::Nothing);
+    world.open(ISSUER);
+    assert_eq!(look().unwrap(), OnDisk::Whole);
+    let (sealed, key) = (
+        world.folder.path().join("keys.sealed"),
+        world.folder.path().join("sealing.key"),
+    );
+    let kept = std::fs::read(&key).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    assert_eq!(look().unwrap(), OnDisk::SealedAlone);
+    file::write_secret(&key, &[9; 32]).unwrap();
+    assert!(matches!(look(), Err(KeyError::File(FileError::Unusable { .. }))));
+    file::write_secret(&key, &kept[..31]).unwrap();
+    assert!(matches!(look(), Err(KeyError::File(FileError::Unusable { .. }))));
+    file::write_secret(&key, &kept).unwrap();
+    std::fs::remove_file(&sealed).unwrap();
+    assert_eq!(look().unwrap(), OnDisk::SealingKeyAlone);
+}
+
+#[test]
+fn lifetimes_that_contradict_each_other_are_refused() {
+    let hour = Duration::from_secs(3_600);
+    let with = |token_lifetime, rotation, overlap| {
+        let config = KeysConfig {
+            token_lifetime,
+            rotation,
+            overlap,
+            ..config()
+        };
+        config.validate()
+    };
+    assert_eq!(config().validate(), Ok(()));
+    assert_eq!(
+        with(Duration::ZERO, DAY, DAY),
+        Err(crate::ConfigError::TokenLifetime)
+    );
+    assert_eq!(
+        with(25 * hour, DAY, 2 * DAY),
+        Err(crate::ConfigError::TokenLifetime)
+    );
+    assert_eq!(with(hour, Duration::ZERO, DAY), Err(crate::ConfigError::Rotation));
+    assert_eq!(with(2 * hour, DAY, hour), Err(crate::ConfigError::Overlap));
+}

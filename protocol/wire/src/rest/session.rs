@@ -35,6 +35,9 @@ pub struct Refresh {
     pub refresh_token: Hidden,
     /// By the device signing key over the login input whose challenge is SHA-256 of the refresh token.
     pub signature: Base64Array<64>,
+    /// The signing device. A server that was restored from a backup may not know the session any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<DeviceId>,
 }
 
 /// A session's tokens.

@@ -13,9 +13,10 @@ use unhidra_runtime::{Clock, Context};
 use unhidra_store::{
     CommitFeed, Store, StoreError, Tx,
     account::Account,
+    backup::Restoration,
     conversation::Conversation,
     device::{Certified, Device},
-    entry::{Place, StoredEntry},
+    entry::{PageLimit, Place, StoredEntry},
 };
 use unhidra_types::{ConversationId, DeviceId, MsgId, OrgId, Role, SessionId, Timestamp, UserId};
 use unhidra_wire::{
@@ -176,11 +177,35 @@ impl Server {
         found.await.unwrap().unwrap()
     }
 
+    /// What a restore from a backup does to the database.
+    pub(crate) async fn restored(&self) {
+        let restoration = Restoration {
+            backup_at: NOW,
+            restored_at: NOW,
+        };
+        let resuming = self.store.write(move |tx| tx.resume_from_backup(restoration));
+        resuming.await.unwrap();
+    }
+
+    /// What `reader` gets that asks again for a range of what it was sent up to `sent`.
+    pub(crate) async fn fetch(
+        &self,
+        reader: Sender,
+        id: ConversationId,
+        (from, to): (u64, u64),
+        sent: u64,
+    ) -> Page {
+        let position = self.messaging.position(reader.user, reader.device, id);
+        let log = Log::from(&position.await.unwrap().unwrap());
+        let page = self.messaging.page(log, reader.device, from, to, sent);
+        page.await.unwrap()
+    }
+
     /// The log as it is stored, with the number of capsules of each entry.
     pub(crate) async fn stored(&self, id: ConversationId) -> Vec<(StoredEntry, usize)> {
         let entries = self.store.read(move |db| {
             let found = db.conversation(id)?.unwrap();
-            let entries = db.entries(found.log, 1, found.head, usize::MAX)?;
+            let entries = db.entries(found.log, 1, found.head, PageLimit::NONE)?.entries;
             let counted = entries.into_iter().map(|entry| {
                 let capsules = db.capsules(found.log, entry.seq)?;
                 Ok::<_, StoreError>((entry, capsules))
@@ -199,7 +224,7 @@ impl Server {
     pub(crate) async fn page(&self, reader: Sender, conversation: ConversationId, from: u64) -> Page {
         let log = self.log(reader, conversation).await;
         let head = self.conversation(conversation).await.head;
-        let page = self.messaging.page(log, reader.device, from, head);
+        let page = self.messaging.page(log, reader.device, from, head, head);
         page.await.unwrap()
     }
 

@@ -377,7 +377,9 @@ impl Model {
 /// Reads to the head, page by page.
 async fn check_pages(server: &Server, log: &ModelLog, key: Log, reader: Sender, mut next: u64) {
     while next <= log.head() {
-        let page = server.messaging.page(key, reader.device, next, log.head());
+        let page = server
+            .messaging
+            .page(key, reader.device, next, log.head(), log.head());
         let page = page.await.unwrap();
         assert!(page.through >= next, "a page without an entry");
         let mut after_skip = false;

@@ -32,6 +32,44 @@ async fn what_holds_nothing_for_a_device_comes_as_one_skip() {
 }
 
 #[tokio::test]
+async fn numbers_that_a_restore_left_void_cost_one_skip_however_many_they_are() {
+    const VOID: u64 = unhidra_store::backup::VOID_NUMBERS;
+    let server = Server::new().await;
+    let (alice, bob, _) = server.two().await;
+    let group = server.open_group(alice, &[bob.user]).await;
+    server.append(alice, plain(group, 1)).await.unwrap();
+    server.restored().await;
+    server.append(alice, plain(group, 2)).await.unwrap();
+    let head = server.conversation(group).await.head;
+    assert_eq!(head, VOID + 2);
+    let page = server.page(bob, group, 1).await;
+    let skips: Vec<_> = decoded(&page).iter().map(skip).collect();
+    assert_eq!(
+        (skips, page.through),
+        (vec![None, Some((2, VOID + 1)), None], head)
+    );
+    // To its sender all of it is one.
+    let to_alice = decoded(&server.page(alice, group, 1).await);
+    assert_eq!(to_alice.iter().map(skip).collect::<Vec<_>>(), [Some((1, head))]);
+    // Whoever asks for a few of them gets them all, as far as the connection has come.
+    let fetched = server.fetch(bob, group, (2, 257), head).await;
+    let skips: Vec<_> = decoded(&fetched).iter().map(skip).collect();
+    assert_eq!((skips, fetched.through), (vec![Some((2, VOID + 1))], VOID + 1));
+    assert_eq!(server.fetch(bob, group, (2, 257), 300).await.through, 300);
+    // A history goes on behind them.
+    let history = server
+        .messaging
+        .history(bob.user, group, 1, 10)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        history.entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(),
+        [head]
+    );
+}
+
+#[tokio::test]
 async fn a_page_ends_at_256_entries() {
     let server = Server::new().await;
     let (alice, bob, _) = server.two().await;

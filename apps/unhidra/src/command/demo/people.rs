@@ -67,7 +67,7 @@ impl People {
     ) -> Result<Self, Failure> {
         let token_file =
             setup_token.context("the folder holds a server with accounts already: name an empty one")?;
-        let setup_token = first_line(token_file).or_exit(Exit::Failed)?;
+        let setup_token = first_line(token_file, "--setup-token-file").or_exit(Exit::Failed)?;
         let (alice_password, bob_password) = (password(folder, "alice")?, password(folder, "bob")?);
         let mut alice = register(folder, url, "alice", &setup_token, &alice_password).await?;
         output.progress("Alice has registered on her laptop, as the first administrator.");
