@@ -2,9 +2,13 @@
 
 mod archive;
 mod audit;
+mod backup;
+mod bad_input;
 mod chat;
 mod connections;
 mod conversation;
+mod disk;
+mod doctor;
 mod first_minute;
 mod hostile;
 mod identity_change;
