@@ -449,3 +449,17 @@ pub(crate) fn random(rng: &mut ChaCha20Rng) -> [u8; 16] {
     rng.fill_bytes(&mut bytes);
     bytes
 }
+
+/// `RK NHKs NHKr DHs` and, behind `DHs.public Ns Nr PN step_due DHr`, both chains: of the active session of a stored set
+/// whose prefix is answered.
+pub(crate) fn secrets_of_active(set: &[u8]) -> Vec<u8> {
+    let prefix = usize::from(u16::from_be_bytes([set[102], set[103]]));
+    let ratchet = &set[104 + prefix..];
+    let chains = &ratchet[128 + 32 + 12 + 1..];
+    assert_eq!(
+        (chains[0], chains[33], chains[98]),
+        (1, 1, 1),
+        "a peer and two chains"
+    );
+    [&ratchet[..128], &chains[34..98], &chains[99..163]].concat()
+}

@@ -3,9 +3,9 @@
 use std::{fmt::Write as _, fs, path::PathBuf};
 
 use unhidra_chain::Capabilities;
-use unhidra_pair::{SessionSet, StoredError, prekeys::Prekey};
+use unhidra_pair::{Content, Publisher, SessionSet, StoredError, prekeys::Prekey};
 
-use crate::network::{Mail, Two};
+use crate::network::{Mail, Two, secrets_of_active};
 
 /// Compares `bytes` with the golden file, or writes it when `UNHIDRA_BLESS` is set.
 fn golden(name: &str, bytes: &[u8]) {
@@ -54,7 +54,15 @@ struct History {
 }
 
 fn history() -> History {
-    let mut two = Two::new(20);
+    history_of(Two::new(20))
+}
+
+/// The same between devices without `pq`, whose sessions have suite `0x0001`.
+fn classical_history() -> History {
+    history_of(Two::with(Capabilities::NONE, 21))
+}
+
+fn history_of(mut two: Two) -> History {
     let first = two.send(0, b"first");
     two.deliver(&first).unwrap();
     two.exchange(1, b"answer");
@@ -88,8 +96,13 @@ fn stored_and_sent_bytes_are_those_of_the_golden_files() {
     golden("ratchet_message.hex", &history.late.bytes);
     golden("control_prekey_message.hex", &history.control);
     golden("body_object.hex", &history.late.object);
-    let classical = Two::with(Capabilities::NONE, 21).send(0, b"first");
-    golden("prekey_message_classical.hex", &classical.bytes);
+    let classical = classical_history();
+    golden("session_set_initiator_classical.hex", &classical.two.stored(0));
+    golden("session_set_responder_classical.hex", &classical.two.stored(1));
+    golden("prekey_message_classical.hex", &classical.first.bytes);
+    golden("ratchet_message_classical.hex", &classical.late.bytes);
+    golden("control_prekey_message_classical.hex", &classical.control);
+    golden("body_object_classical.hex", &classical.late.object);
     for kind in 1..=4 {
         let rows = history.two.devices[1].prekeys.keys().map(Prekey::to_bytes);
         let row = rows.into_iter().find(|row| row[1] == kind).unwrap();
@@ -100,16 +113,22 @@ fn stored_and_sent_bytes_are_those_of_the_golden_files() {
 /// Invariant 15.
 #[test]
 fn the_golden_state_still_opens_the_golden_message() {
-    let mut two = history().two;
-    two.devices[1].known.clear();
-    let stored = SessionSet::from_bytes(&read_golden("session_set_responder.hex")).unwrap();
-    two.devices[1].store(&stored);
-    let mail = Mail {
-        bytes: read_golden("ratchet_message.hex"),
-        object: read_golden("body_object.hex"),
-        ..history().late
-    };
-    assert_eq!(two.deliver(&mail).unwrap().unwrap().text, b"late");
+    for (history, suite) in [
+        (history as fn() -> History, ""),
+        (classical_history, "_classical"),
+    ] {
+        let read = |name: &str| read_golden(&format!("{name}{suite}.hex"));
+        let mut two = history().two;
+        two.devices[1].known.clear();
+        let stored = SessionSet::from_bytes(&read("session_set_responder")).unwrap();
+        two.devices[1].store(&stored);
+        let mail = Mail {
+            bytes: read("ratchet_message"),
+            object: read("body_object"),
+            ..history().late
+        };
+        assert_eq!(two.deliver(&mail).unwrap().unwrap().text, b"late");
+    }
 }
 
 /// Invariant 15: the form of before sessions could wait on standby.
@@ -206,12 +225,43 @@ fn one_session_is_stored_in_two_kilobytes() {
     assert!(two.stored(0).len() <= 512, "{} B", two.stored(0).len());
 }
 
+/// Invariant 38: whatever finds its way into a log or a panic.
 #[test]
 fn debug_output_shows_no_secret() {
-    let two = Two::acquainted(23);
-    let sessions = two.devices[0].sessions(two.devices[1].address());
-    let shown = format!("{sessions:?}");
-    assert!(shown.contains("Session {") && !shown.contains("root"), "{shown}");
-    let row = two.devices[0].prekeys.keys().next().unwrap();
-    assert!(format!("{row:?}").contains("(..)"));
+    let mut two = Two::acquainted(23);
+    let late = two.send(0, b"late");
+    two.exchange(0, b"early");
+    let sessions = two.devices[1].sessions(two.devices[0].address());
+    let opened = two.open(&late).unwrap();
+    let Content::Capsule(capsule) = &opened.content else {
+        panic!("a text travels in a body");
+    };
+    let device = &mut two.devices[1];
+    let publisher = Publisher {
+        dsk: &device.dsk.clone(),
+        ..device.publisher()
+    };
+    let new = device.prekeys.replace(&publisher, two.now, &mut two.rng);
+    let shown = [
+        format!("{sessions:?}"),
+        format!("{opened:?}"),
+        format!("{:?}", device.prekeys),
+        format!("{:?} {:?}", new.store, new.added),
+    ]
+    .concat();
+    assert!(
+        shown.contains("Session {") && shown.contains("Secret<32>(..)"),
+        "{shown}"
+    );
+    let mut secrets = secrets_of_active(&sessions.to_bytes());
+    secrets.extend_from_slice(capsule.key.expose());
+    for row in new.store.keys().map(Prekey::to_bytes) {
+        secrets.extend_from_slice(&row[22..]);
+    }
+    for part in secrets.chunks(4) {
+        let hex: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
+        let decimal = format!("{part:?}");
+        let decimal = decimal.trim_matches(['[', ']']);
+        assert!(!shown.contains(&hex) && !shown.contains(decimal), "{hex}");
+    }
 }
