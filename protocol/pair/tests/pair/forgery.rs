@@ -86,6 +86,8 @@ fn a_relabelled_message_is_refused() {
         relabel(|mail| mail.conversation = ConversationId::CONTROL),
     ];
     for mail in &relabelled {
+        // Already the capsule is bound, not only its body.
+        assert_eq!(two.open(mail).map(|_| ()), Err(OpenError::BadTag));
         refused(&mut two, mail, OpenError::BadTag);
     }
     assert!(two.deliver(&mail).is_ok());

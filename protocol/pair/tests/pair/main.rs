@@ -19,6 +19,8 @@ mod network;
 #[cfg(test)]
 mod prekeys;
 #[cfg(test)]
+mod privacy;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod simulation;

@@ -1,6 +1,6 @@
 //! Messages that come again, or come to somebody else.
 
-use unhidra_chain::Capabilities;
+use unhidra_chain::{Capabilities, prekey::KemKind};
 use unhidra_pair::{OpenError, SeenEk};
 
 use crate::network::Two;
@@ -108,6 +108,49 @@ fn a_full_table_refuses_only_handshakes_without_a_one_time_key() {
         let result = sessions.open(&received, &two.devices[1].local, Some(&introduction), two.now);
         assert_eq!(result.is_ok(), opens);
     }
+}
+
+/// Invariant 22: whoever takes all one-time keys away keeps nobody from beginning a session, and a full table of those who
+/// began without one is open again to who brings one.
+#[test]
+fn when_all_one_time_keys_are_taken_the_last_resort_begins_sessions_until_the_table_is_full() {
+    const TABLE: usize = 24;
+    let mut two = Two::new(9);
+    let (kem, one_time) = (
+        two.devices[1].stock.kem.clone(),
+        two.devices[1].stock.one_time.clone(),
+    );
+    while two.devices[1].stock.kem.len() + two.devices[1].stock.one_time.len() > 0 {
+        two.devices[1].bundle();
+    }
+    let begin = |two: &mut Two| {
+        two.initiate(0);
+        let mail = two.send(0, b"text");
+        let sessions = two.devices[1].sessions(mail.sender);
+        let prefix = sessions.introduction_needed(&mail.received()).unwrap().unwrap();
+        let seen = if two.devices[1].seen.len() < TABLE {
+            SeenEk::New
+        } else {
+            SeenEk::Full
+        };
+        let opened = {
+            let device = &two.devices[1];
+            let introduction = device
+                .introduce(&prefix, &two.users[0].chain, seen, two.now)
+                .unwrap();
+            sessions.open(&mail.received(), &device.local, Some(&introduction), two.now)?
+        };
+        two.devices[1].commit(&opened, &mail);
+        Ok(opened.accepted.and_then(|accepted| accepted.kem))
+    };
+    for _ in 0..TABLE {
+        assert_eq!(begin(&mut two), Ok(Some(KemKind::LastResort)));
+    }
+    assert_eq!(begin(&mut two), Err(OpenError::Replay));
+    assert_eq!(two.devices[1].seen.len(), TABLE);
+    two.devices[1].stock.kem = kem;
+    two.devices[1].stock.one_time = one_time;
+    assert_eq!(begin(&mut two), Ok(Some(KemKind::OneTime)));
 }
 
 #[test]
