@@ -172,13 +172,14 @@ impl Copy {
         fs::write(&file, whole(&mutant.replace)).context("break the copy")?;
         let built = self
             .cargo(mutant, &["--no-run"])
-            .status()
+            .output()
             .context("build the copy");
         let noticed = match built {
-            Ok(status) if status.success() => self.test(mutant).map(|passed| !passed),
-            Ok(_) => Err(anyhow::anyhow!(
-                "the mutant of invariant {} does not compile",
-                mutant.invariant
+            Ok(output) if output.status.success() => self.test(mutant).map(|passed| !passed),
+            Ok(output) => Err(anyhow::anyhow!(
+                "the mutant of invariant {} does not compile:\n{}",
+                mutant.invariant,
+                String::from_utf8_lossy(&output.stderr)
             )),
             Err(error) => Err(error),
         };
