@@ -8,11 +8,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_log.sql"),
     include_str!("../migrations/0002_identity.sql"),
     include_str!("../migrations/0003_windows.sql"),
-    include_str!("../migrations/0008_idempotency.sql"),
+    include_str!("../migrations/0004_idempotency.sql"),
     include_str!("../migrations/0005_identity_changes.sql"),
     AUDIT_TREE,
-    include_str!("../migrations/0009_limits.sql"),
-    include_str!("../migrations/0007_ops.sql"),
+    include_str!("../migrations/0007_limits.sql"),
+    include_str!("../migrations/0008_operations.sql"),
 ];
 
 /// The step that is completed by [`audit_tree::build`].

@@ -25,7 +25,10 @@ fn control(to: DeviceId, number: u16) -> Append {
 
 async fn read(server: &Server, reader: Sender) -> Vec<ServerFrame> {
     let log = server.log(reader, CONTROL).await;
-    let position = server.messaging.position(reader.user, reader.device, CONTROL).await;
+    let position = server
+        .messaging
+        .position(reader.user, reader.device, CONTROL)
+        .await;
     let head = position.unwrap().unwrap().head;
     let page = server.messaging.page(log, reader.device, 1, head, head).await;
     decoded(&page.unwrap())
