@@ -426,7 +426,7 @@ pub(crate) enum Config {
     /// Print every key with its meaning, unit and default
     Example,
     /// Print what every key is set to, and by what
-    Show(ServerOptions),
+    Show(Box<ServerOptions>),
 }
 
 /// How long an invitation may live.
