@@ -180,13 +180,13 @@ impl Act {
         Self::LinkOpened,
         Self::AuditRead,
         Self::PayloadErased,
+        Self::ServerRestored,
         Self::AccountDisabled,
         Self::AccountEnabled,
         Self::DeviceRefused,
         Self::DeviceAllowed,
         Self::InvitationRevoked,
         Self::AccountDeleted,
-        Self::ServerRestored,
     ];
 
     /// The number in the canonical bytes.

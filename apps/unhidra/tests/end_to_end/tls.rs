@@ -46,6 +46,10 @@ fn text(path: &Path) -> anyhow::Result<&str> {
 fn refused(arguments: &[&str]) -> anyhow::Result<String> {
     let folder = tempfile::tempdir()?;
     let mut command = program().command(folder.path());
+    // Any port, unless they name one: what is refused may be looked at after the port.
+    if !arguments.contains(&"--listen") {
+        command.env("UNHIDRA_SERVER_LISTEN", "127.0.0.1:0");
+    }
     command.arg("serve").args(arguments);
     let ended = Process::start(&mut command, b"")?.wait(RUN_TIMEOUT)?;
     ended.refusal(3)
