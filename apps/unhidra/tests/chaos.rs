@@ -22,7 +22,7 @@ fn every_line_arrives_once_in_order_through_kills_and_cuts_and_the_server_stays_
         disk: None,
     };
     let program = Program::at(env!("CARGO_BIN_EXE_unhidra"));
-    let aftermath = chaos::run(&program, ground, plan, &mut |line| println!("{line}")).unwrap();
+    let mut aftermath = chaos::run(&program, ground, plan, &mut |line| println!("{line}")).unwrap();
     let report = blind::check(&aftermath).unwrap();
     println!(
         "{} secrets, {} MiB of memory",
@@ -30,4 +30,5 @@ fn every_line_arrives_once_in_order_through_kills_and_cuts_and_the_server_stays_
         report.memory_bytes >> 20
     );
     report.verdict().unwrap();
+    chaos::go_on_from_the_backup(&mut aftermath, &mut |line| println!("{line}")).unwrap();
 }

@@ -5,13 +5,18 @@
 //! or one of the four clients is killed as a crash of its machine would, the network is cut, or the server's disk
 //! filled. A sender that was killed is fed the same batch again, from its beginning. In the end each of the four
 //! devices must have every line, byte by byte, in order, once.
+//!
+//! At one of the moments a backup is made. When all has arrived, the server is lost and comes back from it: every device
+//! must go on, and still have everything.
 
+mod afterwards;
 mod check;
 mod ground;
 mod plan;
 mod running;
 
 use std::{
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +26,7 @@ use unhidra_wire::rest::Conversations;
 
 use self::running::{Running, Work};
 pub use self::{
+    afterwards::go_on_from_the_backup,
     check::{Sent, check, compare},
     ground::{Network, SmallDisk},
     plan::{Client, Moment, Plan, Side, Strike},
@@ -73,6 +79,10 @@ pub struct Aftermath {
     pub people: [Person; 2],
     /// Random words that were in the text, and nowhere else.
     pub canaries: Vec<String>,
+    /// What was made of the server during the storm.
+    pub backup: PathBuf,
+    /// What each of the two sent.
+    pub lines: [Vec<String>; 2],
     /// What the devices kept to themselves before the storm; most of it is used up by now.
     pub early_secrets: Vec<Secret>,
     /// How often the four clients were started.
@@ -124,10 +134,12 @@ pub fn run(
             Running::start(left_person.second()?, Work::Listen)?,
             Running::start(right_person.second()?, Work::Listen)?,
         ],
+        backup: world.server.data().with_extension("backup"),
         world: &mut world,
         ground: &ground,
         sender: left_person,
     };
+    let backup = storm.backup.clone();
     let (runs, heard) = storm.weather(&moments, progress)?;
     let took = begin.elapsed();
     progress(&format!("all sent in {took:.1?}, by {runs} runs of the clients"));
@@ -160,6 +172,8 @@ pub fn run(
         world,
         people,
         canaries,
+        backup,
+        lines: [lines, right],
         early_secrets,
         runs,
         took,
@@ -204,6 +218,7 @@ struct Storm<'a> {
     ground: &'a Ground,
     /// In the order of [`Client::ALL`].
     clients: [Running<'a>; 4],
+    backup: PathBuf,
     /// Whose logs are measured, with what.
     sender: &'a Person,
     http: Http,
@@ -268,6 +283,7 @@ impl<'a> Storm<'a> {
                 self.ground.network.mend()
             }
             Strike::FillDisk => self.fill_disk(),
+            Strike::BackUp => afterwards::back_up(&self.world.server, &self.world.program, &self.backup),
         }
     }
 

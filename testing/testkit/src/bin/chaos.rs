@@ -57,7 +57,7 @@ fn storm(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let begin = Instant::now();
     let mut progress = |line: &str| println!("{:>7.1} s  {line}", begin.elapsed().as_secs_f64());
-    let aftermath = chaos::run(&Program::at(&arguments.program), ground, plan, &mut progress)?;
+    let mut aftermath = chaos::run(&Program::at(&arguments.program), ground, plan, &mut progress)?;
     let report = blind::check(&aftermath)?;
     progress(&format!(
         "searched the server's folder, logs and {} MiB of memory for {} secrets",
@@ -65,6 +65,7 @@ fn storm(arguments: &Arguments) -> anyhow::Result<()> {
         report.secrets
     ));
     report.verdict()?;
+    chaos::go_on_from_the_backup(&mut aftermath, &mut progress)?;
     progress("nothing lost, repeated, out of order or known to the server");
     Ok(())
 }

@@ -16,8 +16,8 @@ use tempfile::TempDir;
 
 use crate::{Server, proxy::Proxy, server::Setting};
 
-/// Room for a run of 20 000 lines and the server's reserve.
-const DISK_MIB: u32 = 384;
+/// Room for a run of 20 000 lines and the server's reserve, and for what comes back from the backup beside it.
+const DISK_MIB: u32 = 512;
 /// Written at once while a disk is filled.
 static BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
 

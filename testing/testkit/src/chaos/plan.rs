@@ -56,6 +56,8 @@ pub enum Strike {
     Cut(Duration),
     /// The server's disk is full until nothing moves any more, and then has room again.
     FillDisk,
+    /// A backup is made of the server that serves.
+    BackUp,
 }
 
 /// A moment of the plan.
@@ -88,6 +90,7 @@ impl Plan {
         strikes.extend(
             (0..self.cuts).map(|_| Strike::Cut(SHORTEST_CUT + lasting(dice, LONGEST_CUT - SHORTEST_CUT))),
         );
+        strikes.push(Strike::BackUp);
         shuffle(&mut strikes, dice);
         // First of all: later the database has room of its own, where the bodies lay that were collected.
         strikes.splice(..0, (0..self.full_disks).map(|_| Strike::FillDisk));
@@ -157,11 +160,12 @@ mod tests {
             assert_eq!(of(|strike| matches!(strike, Strike::KillClient(_))), 4);
             assert_eq!(of(|strike| matches!(strike, Strike::Cut(_))), 1);
             assert_eq!(of(|strike| matches!(strike, Strike::FillDisk)), 1);
+            assert_eq!(of(|strike| matches!(strike, Strike::BackUp)), 1);
         }
     }
 
     #[test]
-    fn a_plan_without_strikes_is_calm() {
+    fn a_plan_without_strikes_has_its_backup() {
         let plan = Plan {
             server_kills: 0,
             client_kills: 0,
@@ -169,6 +173,8 @@ mod tests {
             full_disks: 0,
             ..PLAN
         };
-        assert!(plan.moments(&mut plan.seed.dice()).is_empty());
+        let moments = plan.moments(&mut plan.seed.dice());
+        assert_eq!(moments.len(), 1);
+        assert_eq!(moments[0].strike, Strike::BackUp);
     }
 }
