@@ -20,7 +20,11 @@ pub(crate) fn test(root: &Path) -> anyhow::Result<()> {
     cargo(root, &["nextest", "run", "--workspace", "--no-fail-fast"])
 }
 
-/// Format, lints, layers, documentation, tests.
+/// Random schedules of the pair protocol that every change is tried with: some minutes on two cores. `cargo xtask
+/// simulate` runs ten times as many.
+const CI_SCHEDULES: u32 = 100_000;
+
+/// Format, lints, layers, documentation, random schedules, tests.
 ///
 /// # Errors
 /// The first step that failed.
@@ -51,6 +55,7 @@ pub(crate) fn ci(root: &Path) -> anyhow::Result<()> {
             ])
             .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"),
     )?;
+    crate::simulate::run(root, CI_SCHEDULES)?;
     test(root)
 }
 
