@@ -7,7 +7,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     time::Instant,
 };
 
@@ -116,12 +116,8 @@ impl Copy {
             listed.status.success(),
             "git could not list the files of the tree"
         );
-        for name in listed
-            .stdout
-            .split(|byte| *byte == 0)
-            .filter(|name| !name.is_empty())
-        {
-            let name = std::str::from_utf8(name).context("a file has a name in UTF-8")?;
+        let listed = String::from_utf8(listed.stdout).context("files have names in UTF-8")?;
+        for name in listed.split_terminator('\0') {
             // Deleted, but still in the index.
             let Ok(content) = fs::read(root.join(name)) else {
                 continue;
@@ -135,7 +131,7 @@ impl Copy {
             }
             fs::write(&to, content).with_context(|| format!("copy {name}"))?;
         }
-        Ok(())
+        sweep(root, &self.tree, Path::new(""))
     }
 
     /// The text around the one place where the mutant goes.
@@ -161,10 +157,12 @@ impl Copy {
 
     /// Whether a test that passes without the mutant fails with it.
     fn try_out(&self, mutant: &Mutant) -> anyhow::Result<bool> {
+        let whole_copy = self.test(mutant)?;
         ensure!(
-            self.test(mutant)?,
-            "the tests of invariant {} fail without a mutant",
-            mutant.invariant
+            whole_copy.status.success(),
+            "the tests of invariant {} fail without a mutant:\n{}",
+            mutant.invariant,
+            String::from_utf8_lossy(&whole_copy.stderr)
         );
         let (before, after) = self.place(mutant)?;
         let file = self.tree.join(&mutant.file);
@@ -175,7 +173,7 @@ impl Copy {
             .output()
             .context("build the copy");
         let noticed = match built {
-            Ok(output) if output.status.success() => self.test(mutant).map(|passed| !passed),
+            Ok(output) if output.status.success() => self.test(mutant).map(|tested| !tested.status.success()),
             Ok(output) => Err(anyhow::anyhow!(
                 "the mutant of invariant {} does not compile:\n{}",
                 mutant.invariant,
@@ -187,17 +185,14 @@ impl Copy {
         noticed
     }
 
-    /// Whether all the mutant's tests pass.
-    fn test(&self, mutant: &Mutant) -> anyhow::Result<bool> {
+    /// Runs the mutant's tests.
+    fn test(&self, mutant: &Mutant) -> anyhow::Result<Output> {
         let mut tests = vec!["--"];
         tests.extend(mutant.tests.iter().map(String::as_str));
-        let status = self
-            .cargo(mutant, &tests)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .context("run the tests of the copy")?;
-        Ok(status.success())
+        self.cargo(mutant, &tests)
+            .stdin(Stdio::null())
+            .output()
+            .context("run the tests of the copy")
     }
 
     fn cargo(&self, mutant: &Mutant, arguments: &[&str]) -> Command {
@@ -209,4 +204,21 @@ impl Copy {
             .env("CARGO_TARGET_DIR", &self.target);
         command
     }
+}
+
+/// Removes from the folder `inner` of the copy what the tree does not have any more.
+fn sweep(root: &Path, copy: &Path, inner: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(copy.join(inner)).context("list the copy")? {
+        let entry = entry.context("list the copy")?;
+        let inner = inner.join(entry.file_name());
+        let (is_folder, was) = (entry.path().is_dir(), root.join(&inner));
+        if is_folder && was.is_dir() {
+            sweep(root, copy, &inner)?;
+        } else if is_folder {
+            fs::remove_dir_all(entry.path()).context("remove a folder of the copy")?;
+        } else if !was.is_file() {
+            fs::remove_file(entry.path()).context("remove a file of the copy")?;
+        }
+    }
+    Ok(())
 }
