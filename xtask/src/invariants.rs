@@ -18,6 +18,7 @@ use serde::Deserialize;
 use crate::layers::target_folder;
 
 const LIST: &str = "docs/protocol/mutants.toml";
+const TABLE: &str = "docs/protocol/invariants.md";
 
 #[derive(Args)]
 pub(crate) struct Invariants {
@@ -57,6 +58,16 @@ struct Mutant {
 pub(crate) fn check(root: &Path, options: &Invariants) -> anyhow::Result<()> {
     let list = fs::read_to_string(root.join(LIST)).context("read the list of mutants")?;
     let List { mutant: mutants } = toml::from_str(&list).context("read the list of mutants")?;
+    let table = fs::read_to_string(root.join(TABLE)).context("read the table of invariants")?;
+    for Mutant { invariant, says, .. } in &mutants {
+        let row = table
+            .lines()
+            .find(|line| line.starts_with(&format!("| {invariant} |")));
+        ensure!(
+            row.is_some_and(|row| row.contains(says.as_str())),
+            "{TABLE}: the row of invariant {invariant} does not name the mutant `{says}`"
+        );
+    }
     let wanted: Vec<_> = mutants
         .into_iter()
         .filter(|mutant| options.only.is_empty() || options.only.contains(&mutant.invariant))
