@@ -212,7 +212,9 @@ impl Copy {
             .args(["nextest", "run", "--package", &mutant.package])
             .args(arguments)
             .current_dir(&self.tree)
-            .env("CARGO_TARGET_DIR", &self.target);
+            .env("CARGO_TARGET_DIR", &self.target)
+            // That it fails is enough; how little it takes is not asked.
+            .env("PROPTEST_MAX_SHRINK_ITERS", "0");
         command
     }
 }
