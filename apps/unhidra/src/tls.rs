@@ -306,6 +306,17 @@ pub(crate) fn examine(configuration: &Configuration, now: Timestamp) -> Result<S
     if matches!(source, Source::LocalCa { .. }) && matches!(fingerprint(data), Ok(None)) {
         return Ok("the local CA will be made".to_owned());
     }
+    if let Source::LocalCa { folder, names } = &source
+        && let Ok(authority) = LocalCa::open(folder, now)
+        && authority.made(names, now).is_none()
+    {
+        // A check changes nothing: a server that runs with other names would have to make its own anew.
+        return Ok(format!(
+            "will be made for {}, by the local CA {}",
+            names.join(", "),
+            authority.fingerprint()
+        ));
+    }
     let broken = |error: anyhow::Error| {
         (
             format!("{error:#}"),

@@ -115,21 +115,28 @@ impl LocalCa {
         fingerprint(&self.certificate)
     }
 
+    /// The certificate that was made before, if it still serves for `names`.
+    #[must_use]
+    pub fn made(&self, names: &[String], now: Timestamp) -> Option<Certificate> {
+        let file = self.folder.join(SERVER_FILE);
+        let made = Certificate::read(&file, &file).ok()?;
+        let serves = made.names == names
+            && made.chain.get(1) == Some(&self.certificate)
+            && made.not_before <= now
+            && (now.saturating_add(RENEW_BEFORE) <= made.not_after || made.not_after == self.not_after);
+        serves.then_some(made)
+    }
+
     /// The certificate for `names`: the one that was made before, or a new one when that ends soon, is not valid yet, or
     /// is for other names.
     ///
     /// # Errors
     /// [`LocalCaError`].
     pub fn certificate(&self, names: &[String], now: Timestamp) -> Result<Certificate, LocalCaError> {
-        let file = self.folder.join(SERVER_FILE);
-        if let Ok(made) = Certificate::read(&file, &file)
-            && made.names == names
-            && made.chain.get(1) == Some(&self.certificate)
-            && made.not_before <= now
-            && (now.saturating_add(RENEW_BEFORE) <= made.not_after || made.not_after == self.not_after)
-        {
+        if let Some(made) = self.made(names, now) {
             return Ok(made);
         }
+        let file = self.folder.join(SERVER_FILE);
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         for name in names {
@@ -209,6 +216,17 @@ mod tests {
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.into()).collect()
+    }
+
+    #[test]
+    fn looking_for_a_certificate_makes_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = LocalCa::open(folder.path(), NOW).unwrap();
+        let served = names(&["chat.example"]);
+        assert!(authority.made(&served, NOW).is_none());
+        let made = authority.certificate(&served, NOW).unwrap();
+        assert!(authority.made(&names(&["other.example"]), NOW).is_none());
+        assert_eq!(authority.made(&served, NOW).unwrap().chain, made.chain);
     }
 
     #[test]
