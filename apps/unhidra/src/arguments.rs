@@ -47,28 +47,47 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 configuration, 4 credentials, 5 server 
 6 not found, 7 sending blocked, 8 malformed input, 9 store, 10 version, 11 timed out,
 12 server not trusted.";
 
+// Their order puts them behind a command's own options.
 #[derive(Args, Clone)]
 pub(crate) struct Global {
     /// Which account on this machine
-    #[arg(long, global = true, default_value = "default", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        display_order = 901,
+        default_value = "default",
+        value_name = "NAME"
+    )]
     pub(crate) profile: String,
     /// Where profiles lie [default: the user's data folder]
-    #[arg(long, global = true, env = "UNHIDRA_HOME", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        display_order = 902,
+        env = "UNHIDRA_HOME",
+        value_name = "DIR"
+    )]
     pub(crate) home: Option<PathBuf>,
     /// Where data folders lie, by the desktop's convention
-    #[arg(long, global = true, env = "XDG_DATA_HOME", hide = true)]
+    #[arg(long, global = true, display_order = 903, env = "XDG_DATA_HOME", hide = true)]
     pub(crate) data_home: Option<PathBuf>,
     /// Opens the profile's store [default: the keyring, or store.key in the profile]
-    #[arg(long, global = true, value_name = "FILE", conflicts_with = "passphrase_file")]
+    #[arg(
+        long,
+        global = true,
+        display_order = 904,
+        value_name = "FILE",
+        conflicts_with = "passphrase_file"
+    )]
     pub(crate) key_file: Option<PathBuf>,
     /// Opens the profile's store by a passphrase: the first line of FILE
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, display_order = 905, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
     /// How old the last look at the server's audit log may be
-    #[arg(long, global = true, env = "UNHIDRA_WATCH_AUDIT", value_parser = parse_duration, default_value = "1h", hide = true)]
+    #[arg(long, global = true, display_order = 906, env = "UNHIDRA_WATCH_AUDIT", value_parser = parse_duration, default_value = "1h", hide = true)]
     pub(crate) watch_audit: Duration,
     /// Print one JSON object a line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 907)]
     pub(crate) json: bool,
 }
 
