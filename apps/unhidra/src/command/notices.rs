@@ -53,9 +53,19 @@ pub(super) async fn tell_changes(client: &mut Client, output: Output) -> Outcome
         .device()
         .identity_changes(after, PAGE)
         .map_err(ClientError::from)?;
-    for (_, change) in news {
+    for (place, (_, change)) in news.iter().enumerate() {
+        // What was accepted since stops nothing any more, and would only confuse.
+        let is_over = |later: &IdentityChange| {
+            later.user == change.user && later.kind == ChangeKind::Accepted && later.to == change.to
+        };
+        if change.kind == ChangeKind::Accepted {
+            continue;
+        }
+        if change.kind == ChangeKind::Shown && news.iter().skip(place).any(|(_, later)| is_over(later)) {
+            continue;
+        }
         let own = change.user == client.account().user_id;
-        let notice = named(client, &change).await?;
+        let notice = named(client, change).await?;
         output.progress(&text(&notice, own));
     }
     Ok(())
@@ -97,7 +107,7 @@ fn text(notice: &Notice, own: bool) -> String {
              password"
                 .to_owned()
         }
-        ("identity-rotated", true) => "the account's identity key was replaced on another device".to_owned(),
+        ("identity-rotated", true) => "the account's identity key was replaced".to_owned(),
         ("identity-changed", false) => format!(
             "the server shows another identity key for {user}: nothing is sent to {user} until you compare the digits \
              and run `unhidra contacts accept {user}`"
