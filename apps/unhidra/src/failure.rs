@@ -43,13 +43,23 @@ impl From<ClientError> for Failure {
             }
             Remedy::LogIn => Some("log in with `unhidra login`"),
             Remedy::TryLater if exit == Exit::TimedOut => Some("what was queued is kept"),
+            Remedy::TryLater if is_unreached(&error) => {
+                Some("check the address and that the server runs there; what was queued is kept")
+            }
             Remedy::TryLater => Some("try again later; what was queued is kept"),
             Remedy::Text("") => None,
             Remedy::Text(text) => Some(text),
         };
+        let is_unreached = is_unreached(&error);
         let error = anyhow::Error::from(error);
+        let said = if is_unreached {
+            // What lies between names layers of the network code.
+            format!("{error}: {}", error.root_cause())
+        } else {
+            format!("{error:#}")
+        };
         let error = match remedy {
-            Some(remedy) => anyhow::anyhow!("{error:#}: {remedy}"),
+            Some(remedy) => anyhow::anyhow!("{said}: {remedy}"),
             None => error,
         };
         Self { exit, error }
@@ -60,6 +70,14 @@ impl From<ProfileError> for Failure {
     fn from(error: ProfileError) -> Self {
         ClientError::from(error).into()
     }
+}
+
+/// Whether nothing answers at the server's address.
+const fn is_unreached(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::Rest(RestError::Unreachable(_)) | ClientError::Connect(ConnectError::Unreachable(_))
+    )
 }
 
 fn exit_of(error: &ClientError) -> Exit {

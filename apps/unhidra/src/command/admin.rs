@@ -10,6 +10,7 @@ use unhidra_client_native::{authority::Trust, invitation::InvitationLink};
 use unhidra_types::Role;
 use unhidra_wire::rest::Invitation;
 
+pub(super) use self::roster::role_name;
 pub(crate) use self::roster::{devices, invitations, sessions, users};
 use super::{opening::Opening, read::shown_time};
 use crate::{arguments::InviteRole, exit::Outcome, output::Output};

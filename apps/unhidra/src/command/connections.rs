@@ -17,14 +17,14 @@ pub(crate) async fn list(opening: &Opening, output: Output) -> Outcome {
     let mut after = None;
     if !output.json {
         output.progress(&row([
-            "connection",
-            "user",
-            "since",
-            "active",
-            "in",
-            "out",
-            "lagged",
-            "from",
+            "CONNECTION",
+            "USER",
+            "SINCE",
+            "ACTIVE",
+            "IN",
+            "OUT",
+            "LAGGED",
+            "FROM",
         ]));
     }
     loop {
@@ -51,7 +51,7 @@ pub(crate) async fn close(opening: &Opening, connection: ConnectionId, output: O
     client.close_connection(connection).await?;
     output
         .result(&Closed { closed: connection }, || {
-            format!("Closed {connection}; its session stays. To end that too, revoke the device.")
+            format!("Closed {connection}; its session stays. To end that too: `unhidra admin sessions end`.")
         })
         .context("print the result")?;
     Ok(())

@@ -7,7 +7,7 @@ use unhidra_client_native::{Client, ClientError, client::WaitFor};
 use unhidra_types::{MsgId, Timestamp, UserId, Username};
 
 use super::{
-    enrol::confirmed,
+    enrol::compared,
     opening::{Opening, by_name, user_named},
     read::shown_time,
     verify::in_rows,
@@ -125,7 +125,7 @@ async fn accept(
         });
     }
     let question = format!("Has {user} read out the new digits to you, over another channel?");
-    if !yes && !confirmed(&question)? {
+    if !yes && !compared(&question)? {
         return Err(Failure {
             exit: Exit::Blocked,
             error: anyhow::anyhow!("nothing was accepted, and nothing is sent to {user}"),
@@ -185,7 +185,11 @@ async fn requests(client: &mut Client, output: Output) -> Outcome {
         output
             .result(&request, || {
                 let since = request.since.map_or_else(String::new, shown_time);
-                format!("{}  {} messages since {since}", request.user, request.messages)
+                let messages = match request.messages {
+                    1 => "1 message".to_owned(),
+                    many => format!("{many} messages"),
+                };
+                format!("{}  {messages} since {since}", request.user)
             })
             .context("print a request")?;
     }

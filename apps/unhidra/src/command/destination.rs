@@ -43,7 +43,10 @@ impl Named {
                 server: link.server.clone(),
                 authority: link.authority,
             }),
-            (Some(server), None) => Ok(Self::at(server.parse().or_exit(Exit::Usage)?)),
+            (Some(server), None) => {
+                let server = server.parse();
+                Ok(Self::at(server.context("--server").or_exit(Exit::Usage)?))
+            }
             (None, None) => Err(usage("name the server with --server")),
         }
     }

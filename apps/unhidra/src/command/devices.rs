@@ -6,7 +6,7 @@ use unhidra_client_native::Client;
 use unhidra_pair::linking::LinkCode;
 use unhidra_types::{DeviceId, Timestamp};
 
-use super::{enrol::confirmed, identity::certifiers_in_words, opening::Opening, read::shown_time};
+use super::{enrol::compared, identity::certifiers_in_words, opening::Opening, read::shown_time};
 use crate::{
     exit::{Exit, Failure, OrExit as _, Outcome},
     output::{Output, printable},
@@ -59,7 +59,9 @@ pub(crate) async fn link(opening: &Opening, code: &str, yes: bool, name: String,
         device_id: DeviceId,
         digits: String,
     }
-    let code = LinkCode::parse_text(code).or_exit(Exit::Input)?;
+    let code = LinkCode::parse_text(code)
+        .context("this is no linking code: copy all of what the new device shows")
+        .or_exit(Exit::Input)?;
     let mut client = opening.client()?;
     if !client.device().can_certify() {
         return Err(not_here(&mut client).await);
@@ -67,7 +69,7 @@ pub(crate) async fn link(opening: &Opening, code: &str, yes: bool, name: String,
     let certifying = client.link(&code).await?;
     let digits = certifying.sas().to_string();
     output.progress(&format!("Both devices have to show {digits}."));
-    if !yes && !confirmed(&format!("Does the new device show {digits}?"))? {
+    if !yes && !compared(&format!("Does the new device show {digits}?"))? {
         return Err(Failure {
             exit: Exit::Failed,
             error: anyhow::anyhow!("the digits differ: the device was not linked"),

@@ -180,7 +180,7 @@ async fn be_linked(
             .result(&Digits { digits: &digits }, String::new)
             .context("print the digits")?;
     }
-    if !yes && !confirmed(&format!("Does the other device show {digits}?"))? {
+    if !yes && !compared(&format!("Does the other device show {digits}?"))? {
         return Err(Failure {
             exit: Exit::Failed,
             error: anyhow::anyhow!(
@@ -276,11 +276,19 @@ pub(super) fn password(file: Option<&Path>, repeat: Repeat) -> Result<Zeroizing<
 }
 
 /// Asks a question about digits on the terminal.
-pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
+pub(super) fn compared(question: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(usage(
             "there is no terminal to ask on: add --yes once the digits were compared",
         ));
+    }
+    asked(question)
+}
+
+/// Asks on the terminal whether to do what can't be undone.
+pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(usage("there is no terminal to ask on: add --yes to go on"));
     }
     asked(question)
 }

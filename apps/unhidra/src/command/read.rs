@@ -184,7 +184,11 @@ async fn told(
             news.printed(client, number)?;
         }
         Event::Disconnected { reason, retry_in } => {
-            output.progress(&format!("{reason}; trying again in {} s", retry_in.as_secs()));
+            let when = match retry_in.as_secs() {
+                0 => "now".to_owned(),
+                seconds => format!("in {seconds} s"),
+            };
+            output.progress(&format!("{reason}; trying again {when}"));
         }
         Event::Notice(Notice::IdentityChanged(_) | Notice::IdentityReplaced { .. }) => {
             print_changes(client, output).await?;

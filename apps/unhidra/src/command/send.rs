@@ -91,7 +91,7 @@ async fn send_one(mut client: Client, peer: UserId, to: String, options: Send, o
         Err(failure) => Err(failure),
     };
     drop(patience);
-    for msg_id in outgoing.ids {
+    for &msg_id in &outgoing.ids {
         let known = client.device().progress(outgoing.conversation, msg_id);
         let sent = Sent {
             msg_id,
@@ -104,9 +104,28 @@ async fn send_one(mut client: Client, peer: UserId, to: String, options: Send, o
             .context("print the result")?;
     }
     tell(&mut client, output)?;
-    reached.map_err(still_queued)?;
+    let is_sent = outgoing.ids.iter().all(|id| {
+        let known = client.device().progress(outgoing.conversation, *id);
+        known.is_ok_and(|known| state(known.progress) == "sent")
+    });
+    reached.map_err(|failure| match failure.exit {
+        Exit::TimedOut if is_sent => undelivered(&to, options.timeout),
+        _ => still_queued(failure),
+    })?;
     client.close().await;
     Ok(())
+}
+
+/// The server has it, so nothing is queued here.
+fn undelivered(to: &str, timeout: Duration) -> Failure {
+    Failure {
+        exit: Exit::TimedOut,
+        error: anyhow::anyhow!(
+            "no device of {to} has confirmed it within {} s: the server delivers it once one connects, and a first \
+             message is confirmed once {to} accepts the request",
+            timeout.as_secs_f32()
+        ),
+    }
 }
 
 /// A store that fails after it has taken a message: trying again by hand would send it twice.

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use unhidra_client_native::ClientError;
 
-use super::opening::Opening;
+use super::{admin::role_name, opening::Opening};
 use crate::{
     exit::{Exit, Failure, Outcome},
     output::Output,
@@ -54,10 +54,7 @@ pub(crate) async fn whoami(opening: &Opening, output: Output) -> Outcome {
                 "{} ({})\nrole    {}\ndevice  {}\nsession {}",
                 me.username,
                 me.user_id,
-                serde_json::to_value(me.role)
-                    .unwrap_or_default()
-                    .as_str()
-                    .unwrap_or_default(),
+                role_name(me.role),
                 me.device_id,
                 me.session_id
             )

@@ -197,3 +197,50 @@ fn a_disk_that_fills_up_neither_loses_nor_doubles_what_a_person_sends_again_as_t
     expected.sort();
     assert_eq!(read, expected, "{failed} failed, {kept} of them kept");
 }
+
+#[test]
+fn a_commands_own_options_stand_before_those_of_every_command() {
+    let mut world = world().unwrap();
+    let (alice, _bob) = world.alice_and_bob().unwrap();
+    let help = alice.first().unwrap().run(["send", "--help"]).unwrap();
+    let help = String::from_utf8_lossy(help.success().unwrap().stdout()).into_owned();
+    let at = |option: &str| help.find(&format!("  --{option}")).unwrap();
+    for own in ["lines", "batch", "wait", "timeout"] {
+        assert!(at(own) < at("profile"), "{own} in {help}");
+    }
+}
+
+#[test]
+fn what_is_asked_and_what_to_do_next_fit_the_command() {
+    let mut world = world().unwrap();
+    let (alice, _bob) = world.alice_and_bob().unwrap();
+    let device = alice.first().unwrap();
+    let refusal = |arguments: &[&str], code: i32| device.run(arguments).unwrap().refusal(code).unwrap();
+    let rotate = refusal(&["identity", "rotate"], 2);
+    assert!(rotate.contains("--yes") && !rotate.contains("digits"), "{rotate}");
+    let invite = refusal(&["admin", "invite", "--expires", "31d"], 8);
+    assert!(
+        invite.contains("thirty days") && invite.contains("check what was entered"),
+        "{invite}"
+    );
+    let code = refusal(&["devices", "link", "AQGh"], 8);
+    assert!(code.contains("copy all of"), "{code}");
+    let whoami = device.run(["whoami"]).unwrap().success().unwrap();
+    let whoami = String::from_utf8_lossy(whoami.stdout()).into_owned();
+    assert!(whoami.contains("super-admin"), "{whoami}");
+    let waited = &["send", "bob", "hello", "--wait", "delivered", "--timeout", "1s"];
+    let waited = device.run(waited).unwrap().with_code(11).unwrap();
+    let said = String::from_utf8_lossy(waited.stderr()).into_owned();
+    assert!(
+        said.contains("no device of bob") && !said.contains("queued"),
+        "{said}"
+    );
+    world.server.kill_nine().unwrap();
+    let gone = refusal(&["whoami"], 5);
+    assert!(
+        gone.contains("Connection refused")
+            && gone.contains("check the address")
+            && !gone.contains("client error"),
+        "{gone}"
+    );
+}

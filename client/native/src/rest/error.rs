@@ -32,7 +32,7 @@ pub enum RestError {
 
 /// What the server says about a refusal.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{title} ({})", .request_id)]
+#[error("{title}{}", named(.request_id))]
 pub struct Refusal {
     /// Why, for programs.
     pub code: ProblemCode,
@@ -44,6 +44,14 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// The chain's head, when a compare-and-swap on it failed.
     pub head: Option<ChainHead>,
+}
+
+/// The request in brackets. Who speaks no TLS is refused before a request has an id.
+fn named(request_id: &str) -> String {
+    match request_id {
+        "-" => String::new(),
+        id => format!(" ({id})"),
+    }
 }
 
 impl RestError {
@@ -138,6 +146,9 @@ impl Refusal {
                 "invite another one first: `unhidra admin invite --role super-admin`"
             }
             ProblemCode::IdempotencyKeyReused => "use a new key for a new request",
+            ProblemCode::Malformed => {
+                "check what was entered; if it is right, use a client as new as the server"
+            }
             ProblemCode::Internal => "give the request id to the server's administrator",
             _ => "use a client that is as new as the server",
         }

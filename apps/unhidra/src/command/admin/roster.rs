@@ -148,7 +148,7 @@ fn accounts(output: Output, accounts: &[Account]) -> Outcome {
             |account| {
                 [
                     account.username.to_string(),
-                    role(account.role).to_owned(),
+                    role_name(account.role).to_owned(),
                     standing(account),
                     account.devices.to_string(),
                     account.sessions.to_string(),
@@ -192,7 +192,7 @@ fn all_invitations(output: Output, invitations: &[ListedInvitation]) -> Outcome 
             |invitation| {
                 [
                     invitation.invitation_id.to_string(),
-                    role(invitation.role).to_owned(),
+                    role_name(invitation.role).to_owned(),
                     invitation
                         .made_by
                         .map_or_else(|| "the server's set-up".to_owned(), |user| user.to_string()),
@@ -217,7 +217,8 @@ fn shown_or(time: Option<Timestamp>, otherwise: &str) -> String {
     time.map_or_else(|| otherwise.to_owned(), shown_time)
 }
 
-const fn role(role: Role) -> &'static str {
+/// A role as options name it.
+pub(in crate::command) const fn role_name(role: Role) -> &'static str {
     match role {
         Role::SuperAdmin => "super-admin",
         Role::Member => "member",

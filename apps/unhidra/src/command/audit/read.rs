@@ -45,7 +45,7 @@ pub(crate) async fn search(opening: &Opening, options: Search, output: Output) -
         until: options.until.map(|until| until.before(now)),
         text: options.text,
     };
-    let mut left = options.limit;
+    let (mut left, mut found) = (options.limit, 0);
     while left > 0 {
         query.limit = Some(u32::try_from(left).unwrap_or(PAGE).min(PAGE));
         let page = client.audit_records(&query).await?;
@@ -53,7 +53,12 @@ pub(crate) async fn search(opening: &Opening, options: Search, output: Output) -
             output.result(record, || line(record)).context("print a record")?;
         }
         left = left.saturating_sub(page.records.len());
+        found += page.records.len();
         match page.next {
+            None if found == 0 => {
+                output.progress("No record fits.");
+                return Ok(());
+            }
             None => return Ok(()),
             Some(next) => query.after = next,
         }
