@@ -79,7 +79,15 @@ pub(crate) fn run(root: &Path, schedules: u32) -> anyhow::Result<()> {
 fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     command
-        .args(["test", "--quiet", "--package", "unhidra-pair", "--test", "pair"])
+        .args([
+            "test",
+            "--release",
+            "--quiet",
+            "--package",
+            "unhidra-pair",
+            "--test",
+            "pair",
+        ])
         .args(arguments)
         .current_dir(root);
     command
