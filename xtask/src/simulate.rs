@@ -36,7 +36,7 @@ pub(crate) fn run(root: &Path, schedules: u32) -> anyhow::Result<()> {
         .status()
         .context("build the simulation")?;
     let begin = Instant::now();
-    let next = AtomicU32::new(0);
+    let (next, done) = (AtomicU32::new(0), AtomicU32::new(0));
     let work = || -> anyhow::Result<()> {
         while next.fetch_add(1, Ordering::Relaxed) < slices {
             let output = cargo(root, &["--", "--exact", TEST])
@@ -51,7 +51,7 @@ pub(crate) fn run(root: &Path, schedules: u32) -> anyhow::Result<()> {
                 output.status.success() && ran,
                 "the simulation failed:\n{printed}"
             );
-            let done = next.load(Ordering::Relaxed).min(slices);
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             eprintln!(
                 "{:>5.0} s  {done} of {slices} x {SLICE} schedules",
                 begin.elapsed().as_secs_f64()
