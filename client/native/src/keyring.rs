@@ -38,8 +38,8 @@ pub enum KeyringError {
     #[error("the keyring does not answer")]
     Silent,
     /// It failed.
-    #[error("the keyring failed")]
-    Failed(#[source] Error),
+    #[error("the keyring failed: {0}")]
+    Failed(Error),
     /// No thread or runtime for the call.
     #[error("ask the keyring")]
     Ask(#[source] io::Error),

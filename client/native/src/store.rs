@@ -95,8 +95,16 @@ pub enum OpenError {
     #[error("no randomness from the operating system")]
     Random(#[from] getrandom::Error),
     /// SQLite failed.
-    #[error("store file")]
-    Sqlite(#[from] rusqlite::Error),
+    #[error(
+        "the profile's store can't be read: {0}; if it is damaged, log in with a new profile (`--profile NAME`)"
+    )]
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
 }
 
 impl SqliteStore {

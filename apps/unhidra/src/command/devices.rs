@@ -6,7 +6,12 @@ use unhidra_client_native::Client;
 use unhidra_pair::linking::LinkCode;
 use unhidra_types::{DeviceId, Timestamp};
 
-use super::{enrol::compared, identity::certifiers_in_words, opening::Opening, read::shown_time};
+use super::{
+    enrol::{compared, usage},
+    identity::certifiers_in_words,
+    opening::Opening,
+    read::shown_time,
+};
 use crate::{
     exit::{Exit, Failure, OrExit as _, Outcome},
     output::{Output, printable},
@@ -108,6 +113,11 @@ pub(crate) async fn revoke(opening: &Opening, device: DeviceId, output: Output) 
             exit: Exit::NotFound,
             error: anyhow::anyhow!("the account has no such device: `unhidra devices list` names them"),
         });
+    }
+    if device == client.device_id() {
+        return Err(usage(
+            "this is the device itself: revoke it on another one, or end its session with `unhidra logout`",
+        ));
     }
     if !client.device().can_certify() {
         return Err(not_here(&mut client).await);

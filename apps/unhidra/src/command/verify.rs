@@ -6,7 +6,10 @@ use unhidra_client_native::client::Scan;
 use unhidra_types::Username;
 use unhidra_wire::base64;
 
-use super::opening::{Opening, by_name, user_named};
+use super::{
+    enrol::usage,
+    opening::{Opening, by_name, user_named},
+};
 use crate::{
     arguments::Verify,
     exit::{Exit, Failure, Outcome},
@@ -28,6 +31,11 @@ pub(crate) async fn verify(opening: &Opening, options: Verify, output: Output) -
     let user = options.user;
     let mut client = opening.client()?;
     let peer = user_named(&mut client, &user).await?;
+    if peer == client.account().user_id {
+        return Err(usage(
+            "you can't verify yourself: compare digits with somebody else",
+        ));
+    }
     let shown = client.safety_number(peer).await;
     let (number, mut verified) = shown.map_err(|error| by_name(error, &user))?;
     if let Some(scanned) = &options.scanned {

@@ -218,16 +218,18 @@ fn what_is_asked_and_what_to_do_next_fit_the_command() {
     let refusal = |arguments: &[&str], code: i32| device.run(arguments).unwrap().refusal(code).unwrap();
     let rotate = refusal(&["identity", "rotate"], 2);
     assert!(rotate.contains("--yes") && !rotate.contains("digits"), "{rotate}");
-    let invite = refusal(&["admin", "invite", "--expires", "31d"], 8);
-    assert!(
-        invite.contains("thirty days") && invite.contains("check what was entered"),
-        "{invite}"
-    );
+    let search = refusal(&["audit", "search", "--act", "nonsense"], 8);
+    assert!(search.contains("check what was entered"), "{search}");
     let code = refusal(&["devices", "link", "AQGh"], 8);
     assert!(code.contains("copy all of"), "{code}");
     let whoami = device.run(["whoami"]).unwrap().success().unwrap();
     let whoami = String::from_utf8_lossy(whoami.stdout()).into_owned();
     assert!(whoami.contains("super-admin"), "{whoami}");
+    let own = device.id().unwrap();
+    let own = refusal(&["devices", "revoke", &own], 2);
+    assert!(own.contains("another one"), "{own}");
+    let name = alice.name.clone();
+    assert!(refusal(&["verify", &name], 2).contains("yourself"));
     let waited = &["send", "bob", "hello", "--wait", "delivered", "--timeout", "1s"];
     let waited = device.run(waited).unwrap().with_code(11).unwrap();
     let said = String::from_utf8_lossy(waited.stderr()).into_owned();

@@ -125,7 +125,7 @@ impl Refusal {
             ProblemCode::DeviceRevoked => "log in with a new profile",
             ProblemCode::TooSoon => "wait: an identity is reset once a day at most, and rotated eight times",
             ProblemCode::Forbidden => "ask an administrator for the permission",
-            ProblemCode::NotFound => "check the name",
+            ProblemCode::NotFound => "check the name or the id",
             ProblemCode::InvitationRefused => "ask an administrator for a new invitation",
             ProblemCode::UsernameTaken => "choose another name",
             ProblemCode::PasswordUnsuitable => "choose a password of 10 to 1,024 bytes",

@@ -302,7 +302,10 @@ fn read(path: &Path) -> Result<Secret<32>, OpenError> {
         .map_err(|source| unreadable(path, source))?;
     let secret = Secret::try_from(bytes.as_slice());
     bytes.zeroize();
-    secret.map_err(|wrong_length| unreadable(path, io::Error::new(io::ErrorKind::InvalidData, wrong_length)))
+    secret.map_err(|_wrong_length| {
+        let what = format!("a key has {KEY_BYTES} bytes: it is not one, name another file by --key-file");
+        unreadable(path, io::Error::new(io::ErrorKind::InvalidData, what))
+    })
 }
 
 fn unreadable(path: &Path, source: io::Error) -> OpenError {
