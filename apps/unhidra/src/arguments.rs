@@ -181,10 +181,10 @@ pub(crate) struct ServerOptions {
     /// Configuration file [default: unhidra.toml, if there is one]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Data folder
+    /// Data folder [default: the configuration's, or ./data]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Address and port
+    /// Address and port [default: the configuration's, or 127.0.0.1:9000]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
     #[command(flatten)]
@@ -212,7 +212,7 @@ pub(crate) struct DataOptions {
     /// Configuration file [default: unhidra.toml, if there is one]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Data folder
+    /// Data folder [default: the configuration's, or ./data]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }

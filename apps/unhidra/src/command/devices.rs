@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     exit::{Exit, Failure, OrExit as _, Outcome},
-    output::{Output, printable},
+    output::Output,
 };
 
 #[derive(Serialize)]
@@ -31,30 +31,34 @@ struct Listed {
 pub(crate) async fn list(opening: &Opening, output: Output) -> Outcome {
     let mut client = opening.client()?;
     let this = client.device_id();
-    for device in client.devices().await? {
-        let listed = Listed {
-            device_id: device.device_id,
-            name: device.name,
-            this: device.device_id == this,
-            created_at: device.created_at,
-            last_seen_at: device.last_seen_at,
-            revoked_at: device.revoked_at,
-        };
-        output
-            .result(&listed, || shown(&listed))
-            .context("print a device")?;
-    }
+    let devices = client.devices().await?.into_iter().map(|device| Listed {
+        device_id: device.device_id,
+        name: device.name,
+        this: device.device_id == this,
+        created_at: device.created_at,
+        last_seen_at: device.last_seen_at,
+        revoked_at: device.revoked_at,
+    });
+    let devices: Vec<_> = devices.collect();
+    output
+        .list(["DEVICE", "NAME", "STANDING"], &devices, |device| {
+            [
+                device.device_id.to_string(),
+                device.name.clone(),
+                standing(device),
+            ]
+        })
+        .context("print the devices")?;
     Ok(())
 }
 
-fn shown(device: &Listed) -> String {
-    let standing = match (device.this, device.revoked_at, device.last_seen_at) {
+fn standing(device: &Listed) -> String {
+    match (device.this, device.revoked_at, device.last_seen_at) {
         (_, Some(at), _) => format!("revoked {}", shown_time(at)),
         (true, ..) => "this device".to_owned(),
         (false, None, Some(at)) => format!("seen {}", shown_time(at)),
         (false, None, None) => "never seen".to_owned(),
-    };
-    format!("{}  {}  {standing}", device.device_id, printable(&device.name))
+    }
 }
 
 /// Certifies the device that shows `code`.

@@ -32,7 +32,11 @@ impl ShownWaiting {
     ) -> Result<Self, ClientError> {
         let own = client.account().user_id;
         let to = if waiting.sender == own {
-            client.peer_of(waiting.conversation).ok()
+            // Unknown as long as no entry of the conversation was opened.
+            client
+                .peer_of(waiting.conversation)
+                .ok()
+                .filter(|peer| *peer != own)
         } else {
             Some(own)
         };

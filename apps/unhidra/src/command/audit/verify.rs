@@ -127,7 +127,7 @@ fn show(report: &Report, output: Output) -> Outcome {
                 format!("a head signed {} covers {} of them", shown_time(head.at), head.size)
             });
             let (records, heads, erased) = (summary.records, summary.heads, summary.erased);
-            format!("{state}: {records} records, {heads} heads; {signed}; {erased} payloads erased by a recorded act")
+            format!("{state}: {records} records, {heads} heads; {signed}; payloads erased by a recorded act: {erased}")
         })
         .context("print the result")?;
     match report.findings.first() {
@@ -140,7 +140,7 @@ fn damaged(faults: u64, first: &Finding) -> Failure {
     Failure {
         exit: Exit::Store,
         error: anyhow!(
-            "the audit log does not fit its tree in {faults} places, first: {first}. Keep this copy as evidence, and compare it with a backup and with heads that others saw"
+            "the audit log does not fit its tree ({faults} found), first: {first}. Keep this copy as evidence, and compare it with a backup and with heads that others saw"
         ),
     }
 }
