@@ -1,7 +1,7 @@
 //! Receiving: one entry of a log, in order, from the frame to a message that is stored once.
 //!
 //! duplicate -> session -> body -> content -> place. An entry that fails changes no session; it is dropped, kept
-//! waiting or asked for again as the error says (`docs/protocol/pair.md`, the table of errors), and always leaves a
+//! waiting or asked for again as the error says (`docs/protocol/errors.md`), and always leaves a
 //! security event. What needs the sender's chain first is parked, with everything behind it in its conversation.
 
 mod keep;
