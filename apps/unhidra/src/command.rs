@@ -12,6 +12,7 @@ pub(crate) mod demo;
 mod destination;
 pub(crate) mod devices;
 pub(crate) mod doctor;
+mod draft;
 pub(crate) mod enrol;
 pub(crate) mod export;
 pub(crate) mod identity;

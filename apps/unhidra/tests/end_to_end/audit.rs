@@ -54,11 +54,9 @@ fn invite(device: &Device, times: usize) {
 /// An export with its key, and where they lie.
 fn exported(device: &Device, folder: &Path) -> (PathBuf, String) {
     let file = folder.join("export.jsonl");
-    device
-        .run(["audit", "export", "--out", text(&file)])
-        .unwrap()
-        .success()
-        .unwrap();
+    let told = device.run(["--json", "audit", "export", "--out", text(&file)]);
+    let told = told.unwrap().success().unwrap().json().unwrap();
+    assert!(told[0]["records"].as_u64() > Some(0), "{told:?}");
     let key = device.run(["audit", "key"]).unwrap().success().unwrap();
     (file, printed(&key).trim().to_owned())
 }

@@ -1,22 +1,29 @@
 //! `audit export`: JSON lines, written as they come.
 
 use std::{
-    fs::File,
     io::{self, BufWriter, Write},
     path::Path,
 };
 
 use anyhow::Context as _;
+use serde::Serialize;
 use unhidra_audit::export::VERSION;
 use unhidra_client_native::Client;
 use unhidra_wire::audit::{AuditQuery, ExportBegin, ExportLine, TreeHead};
 
 use crate::{
-    command::opening::Opening,
-    exit::{Exit, OrExit as _, Outcome},
-    output::{Output, reader_gone},
+    command::{draft::Draft, opening::Opening},
+    exit::Outcome,
+    output::{Output, printable, reader_gone},
     progress::Progress,
 };
+
+/// What is said of a file that was written.
+#[derive(Serialize)]
+struct Exported<'a> {
+    file: &'a Path,
+    records: u64,
+}
 
 /// Writes the whole log, up to a head that is signed for it.
 pub(crate) async fn export(opening: &Opening, out: Option<&Path>, output: Output) -> Outcome {
@@ -27,15 +34,12 @@ pub(crate) async fn export(opening: &Opening, out: Option<&Path>, output: Output
         key: client.audit_key().await?,
         records: head.size,
     };
-    let mut file: Box<dyn Write> = match out {
-        Some(path) => Box::new(
-            File::create(path)
-                .with_context(|| format!("write {}", path.display()))
-                .or_exit(Exit::Failed)?,
-        ),
+    let draft = out.map(Draft::beside).transpose()?;
+    let target: Box<dyn Write> = match &draft {
+        Some(draft) => Box::new(draft.file.try_clone().context("write the file")?),
         None => Box::new(io::stdout().lock()),
     };
-    let mut file = BufWriter::new(&mut file);
+    let mut file = BufWriter::new(target);
     write(&mut file, &ExportLine::Begin(begin))?;
     write_heads(&mut client, &mut file, head).await?;
     let mut progress = Progress::begin();
@@ -57,13 +61,22 @@ pub(crate) async fn export(opening: &Opening, out: Option<&Path>, output: Output
     }
     drop(progress);
     file.flush().map_err(reader_gone).context("write the export")?;
-    if let Some(path) = out {
-        output.progress(&format!(
-            "{} records are in {}; check them with `unhidra audit verify {} --key KEY`",
-            head.size,
-            path.display(),
-            path.display()
-        ));
+    drop(file);
+    if let (Some(draft), Some(path)) = (draft, out) {
+        draft.publish(path)?;
+        let exported = Exported {
+            file: path,
+            records: head.size,
+        };
+        output
+            .result(&exported, || {
+                let path = printable(&path.display().to_string());
+                let records = head.size;
+                format!(
+                    "{records} records are in {path}; check them with `unhidra audit verify {path} --key KEY`"
+                )
+            })
+            .context("print the result")?;
     }
     Ok(())
 }

@@ -104,6 +104,13 @@ fn line(record: &AuditRecord) -> String {
     )
 }
 
+/// What is said of a proof that was saved.
+#[derive(Serialize)]
+struct Proved<'a> {
+    file: &'a Path,
+    number: u64,
+}
+
 /// Saves the proof of a record.
 pub(crate) async fn prove(opening: &Opening, number: u64, out: Option<&Path>, output: Output) -> Outcome {
     let mut client = opening.client()?;
@@ -115,11 +122,16 @@ pub(crate) async fn prove(opening: &Opening, number: u64, out: Option<&Path>, ou
     match out {
         Some(path) => {
             save(path, &text)?;
-            output.progress(&format!(
-                "The proof of record {number} is in {}; check it with `unhidra audit verify-proof {} --key KEY`",
-                path.display(),
-                path.display()
-            ));
+            let proved = Proved { file: path, number };
+            output
+                .result(&proved, || {
+                    let path = printable(&path.display().to_string());
+                    format!(
+                        "The proof of record {number} is in {path}; check it with `unhidra audit verify-proof {path} \
+                         --key KEY`"
+                    )
+                })
+                .context("print the result")?;
         }
         None => output.result(&proof, || text).context("print the proof")?,
     }
