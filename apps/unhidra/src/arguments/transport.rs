@@ -27,7 +27,7 @@ pub(crate) struct Transport {
     /// A network from which that proxy connects; may be repeated [default: this machine]
     #[arg(long = "trusted-proxy", value_name = "NETWORK", requires = "behind_proxy")]
     trusted_proxies: Vec<String>,
-    /// The server's address as people type it, such as https://chat.example.org
+    /// The server's address as people type it, such as `https://chat.example.org`
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
 }

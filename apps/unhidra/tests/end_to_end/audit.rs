@@ -10,19 +10,10 @@ use serde_json::Value;
 use unhidra_testkit::{
     World,
     person::Device,
-    process::{Output, Process, RUN_TIMEOUT},
+    process::{Output, RUN_TIMEOUT},
 };
 
-use crate::{program, world};
-
-fn offline(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = program().command(folder);
-    command.args(arguments);
-    Process::start(&mut command, b"")
-        .unwrap()
-        .wait(RUN_TIMEOUT)
-        .unwrap()
-}
+use crate::{run, world};
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -68,7 +59,7 @@ fn an_export_is_checked_by_the_public_key_alone_and_every_change_is_located() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (file, key) = exported(alice.first().unwrap(), folder);
-    let verify = |file: &Path| offline(folder, &["--json", "audit", "verify", text(file), "--key", &key]);
+    let verify = |file: &Path| run(folder, &["--json", "audit", "verify", text(file), "--key", &key]);
     let intact = verify(&file).success().unwrap().json().unwrap();
     let summary = intact.last().unwrap();
     assert_eq!(
@@ -135,10 +126,10 @@ fn an_export_is_checked_by_the_public_key_alone_and_every_change_is_located() {
     assert!(!found.is_empty());
 
     let other = "07".repeat(32);
-    offline(folder, &["audit", "verify", text(&file), "--key", &other])
+    run(folder, &["audit", "verify", text(&file), "--key", &other])
         .with_code(9)
         .unwrap();
-    offline(folder, &["audit", "verify", text(&file)])
+    run(folder, &["audit", "verify", text(&file)])
         .with_code(2)
         .unwrap();
     bob.first()
@@ -178,7 +169,7 @@ fn a_record_is_proved_found_and_erased() {
     let key = device.run(["--json", "audit", "key"]).unwrap().success().unwrap();
     fs::write(&pinned, key.stdout()).unwrap();
     let check = || {
-        offline(
+        run(
             folder,
             &["audit", "verify-proof", text(&proof), "--key", text(&pinned)],
         )
@@ -212,7 +203,7 @@ fn a_record_is_proved_found_and_erased() {
     assert_eq!(search(&["--act", "payload-erased"]).len(), 1);
     let (file, key) = exported(device, folder);
     assert!(search(&["--act", "account-opened", "--text", "bob"]).is_empty());
-    let intact = offline(folder, &["--json", "audit", "verify", text(&file), "--key", &key]);
+    let intact = run(folder, &["--json", "audit", "verify", text(&file), "--key", &key]);
     assert_eq!(
         intact.success().unwrap().json().unwrap().last().unwrap()["erased"],
         1
@@ -227,7 +218,7 @@ fn a_changed_byte_of_the_database_is_located_while_it_is_served_and_after() {
     let folder = tempfile::tempdir().unwrap();
     let data = world.server.data();
     let verify = |data: &Path| {
-        offline(
+        run(
             folder.path(),
             &["--json", "audit", "verify", "--data", text(data)],
         )
@@ -351,7 +342,7 @@ fn a_server_that_was_put_back_is_noticed_by_whoever_saw_a_later_head() {
     let verify = |earlier: &[&str]| {
         let mut arguments = vec!["audit", "verify", "--data", text(&data)];
         arguments.extend(earlier);
-        offline(bob.home(), &arguments)
+        run(bob.home(), &arguments)
     };
     verify(&[]).success().unwrap();
     let line = verify(&["--earlier", text(&head)]).refusal(9).unwrap();

@@ -8,27 +8,14 @@ use std::{
 };
 
 use serde_json::Value;
-use unhidra_testkit::{
-    Device, Person, Seed, Server, World,
-    person::texts,
-    process::{Output, Process, RUN_TIMEOUT},
-};
+use unhidra_testkit::{Device, Person, Seed, Server, World, person::texts, process::RUN_TIMEOUT};
 
-use crate::program;
+use crate::{program, run};
 
 /// Every command renews its tokens: those of the backup are old ones in no time.
 fn world() -> World {
     let settings = vec![("UNHIDRA_KEYS_TOKEN_LIFETIME", "30s".to_owned())];
     World::configured(program(), Seed::from_environment().unwrap(), settings).unwrap()
-}
-
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = program().command(folder);
-    command.args(arguments);
-    Process::start(&mut command, b"")
-        .unwrap()
-        .wait(RUN_TIMEOUT)
-        .unwrap()
 }
 
 fn back_up(server: &Server, name: &str) -> PathBuf {

@@ -1,21 +1,12 @@
 //! `doctor` and `config show` say what is, for people and for scripts.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _};
 
 use serde_json::Value;
-use unhidra_testkit::process::{Output, Process, RUN_TIMEOUT};
+use unhidra_testkit::process::Output;
 
-use crate::{program, world};
-
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = program().command(folder);
-    command.args(arguments);
-    Process::start(&mut command, b"")
-        .unwrap()
-        .wait(RUN_TIMEOUT)
-        .unwrap()
-}
+use crate::{run, world};
 
 /// The state of each check.
 fn states(output: &Output) -> BTreeMap<String, String> {

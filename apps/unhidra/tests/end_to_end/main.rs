@@ -25,7 +25,12 @@ mod terminal;
 mod tls;
 mod verification;
 
-use unhidra_testkit::{Program, World};
+use std::path::Path;
+
+use unhidra_testkit::{
+    Program, World,
+    process::{Output, Process, RUN_TIMEOUT},
+};
 
 fn program() -> Program {
     Program::at(env!("CARGO_BIN_EXE_unhidra"))
@@ -33,4 +38,15 @@ fn program() -> Program {
 
 fn world() -> anyhow::Result<World> {
     World::start(program())
+}
+
+/// Runs a command that needs no profile, in `folder`.
+#[expect(clippy::unwrap_used, reason = "a test that can't start the program fails")]
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = program().command(folder);
+    command.args(arguments);
+    Process::start(&mut command, b"")
+        .unwrap()
+        .wait(RUN_TIMEOUT)
+        .unwrap()
 }
