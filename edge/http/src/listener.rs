@@ -47,7 +47,7 @@ const HTTPS_FOR_A_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000
 /// What every connection meets.
 #[derive(Clone)]
 pub struct Front {
-    /// Answers requests; each carries the [`ClientAddress`](crate::client_address::ClientAddress) that it comes from.
+    /// Answers requests; each carries the [`ClientAddress`] that it comes from.
     pub router: Router,
     /// Whose word is taken for that.
     pub proxies: Arc<Proxies>,
