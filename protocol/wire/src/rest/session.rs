@@ -6,7 +6,7 @@ use unhidra_types::{DeviceId, OrgId, Role, SessionId, UserId, Username};
 use super::Hidden;
 use crate::base64::Base64Array;
 
-/// `POST /v1/sessions`: proves the password. Answered with [`super::Enrolment`].
+/// `POST /v1/sessions`: proves the password. Answered with `Enrolment`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
