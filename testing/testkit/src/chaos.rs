@@ -56,6 +56,8 @@ const HALTED: Duration = Duration::from_secs(2);
 const AWAY: Client = Client::Listener(Side::Left);
 /// What can be written without new room lasts no longer than this.
 const LONGEST_FULL: Duration = Duration::from_secs(90);
+/// A log that jumps by more has a void behind it, which a server leaves that was killed within a commit.
+const VOID: u64 = 1 << 31;
 /// Between two looks at the log.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Between two reports.
@@ -134,6 +136,8 @@ pub fn run(
             Running::start(left_person.second()?, Work::Listen)?,
             Running::start(right_person.second()?, Work::Listen)?,
         ],
+        voids: 0,
+        end: 0,
         backup: world.server.data().with_extension("backup"),
         world: &mut world,
         ground: &ground,
@@ -219,6 +223,9 @@ struct Storm<'a> {
     /// In the order of [`Client::ALL`].
     clients: [Running<'a>; 4],
     backup: PathBuf,
+    /// Numbers without an entry, and the last number that was seen.
+    voids: u64,
+    end: u64,
     /// Whose logs are measured, with what.
     sender: &'a Person,
     http: Http,
@@ -326,6 +333,18 @@ impl<'a> Storm<'a> {
 
     /// Entries in the sender's logs; `None` while the server does not say.
     fn log_length(&mut self) -> anyhow::Result<Option<u64>> {
+        let Some(end) = self.log_end()? else {
+            return Ok(None);
+        };
+        let grown = end.saturating_sub(self.end);
+        if grown > VOID {
+            self.voids += grown;
+        }
+        self.end = end;
+        Ok(Some(end.saturating_sub(self.voids)))
+    }
+
+    fn log_end(&mut self) -> anyhow::Result<Option<u64>> {
         let Ok(answer) = self.http.get("/v1/conversations", Some(&self.token)) else {
             return Ok(None);
         };
