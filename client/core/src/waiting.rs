@@ -294,7 +294,7 @@ impl Request {
         })
     }
 
-    /// It was asked for now.
+    /// Notes that its sender was asked for it at `now`, and when to ask again.
     pub(crate) fn asked(&mut self, now: Timestamp) {
         self.asks = self.asks.saturating_add(1);
         self.next_at = now.saturating_add(pause_after(self.asks));

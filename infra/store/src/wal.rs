@@ -1,7 +1,8 @@
 //! The end of SQLite's write-ahead log, which SQLite passes over in silence: whether a commit was cut off there.
 //!
-//! A crash in the middle of a commit leaves the same trace as a file that was cut afterwards, and with the latter goes
-//! what was acknowledged. Both are rare, so either way every log goes on behind a gap, and no number is given twice.
+//! A crash in the middle of a commit leaves the same trace as a file that was cut afterwards. A busy server that is killed
+//! leaves it now and then, and nothing that was acknowledged is missing; with a file that was cut it is. The two can't be
+//! told apart, so either way every log goes on behind a gap, and no number is given twice.
 //! Format: <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>.
 
 use std::{
