@@ -221,6 +221,8 @@ impl EntryNumber {
 
 impl State {
     const ALL: [Self; 5] = [Self::Draft, Self::Ready, Self::Stale, Self::Owed, Self::Failed];
+    /// Not yet accepted by the server.
+    pub(crate) const PENDING: [Self; 3] = [Self::Draft, Self::Ready, Self::Stale];
 
     const fn to_byte(self) -> u8 {
         match self {

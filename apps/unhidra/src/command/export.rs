@@ -80,7 +80,7 @@ async fn write_all(
     // On one terminal the messages themselves show how it goes.
     let mut progress = (!io::stdout().is_terminal()).then(Progress::begin);
     let mut count = Count {
-        unsent: client.device().unsent().map_err(ClientError::from)?,
+        unsent: client.device().unsent_messages().map_err(ClientError::from)?,
         ..Count::default()
     };
     while let Some(message) = timeline.next(client)? {

@@ -1,6 +1,7 @@
 //! Reading what the device holds: messages, progress of own ones, what waits, what was suspicious.
 
 use unhidra_types::{ConversationId, MsgId, Timestamp, UserId};
+use unhidra_wire::content::Content;
 
 use super::Device;
 use crate::{
@@ -200,15 +201,33 @@ impl<S: Store> Device<S> {
         })
     }
 
-    /// How many own messages have not reached the server, without those that were given up.
+    /// How many own entries have not reached the server, receipts and what devices tell each other among them, without
+    /// those that were given up.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub fn unsent(&mut self) -> Result<usize, StoreError> {
         self.store.transaction(|tx| {
             let mut unsent = 0;
-            for state in [State::Draft, State::Ready, State::Stale] {
+            for state in State::PENDING {
                 unsent += Queued::list(tx, state, None, usize::MAX)?.len();
+            }
+            Ok(unsent)
+        })
+    }
+
+    /// How many texts of the user have not reached the server, without those that were given up.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn unsent_messages(&mut self) -> Result<usize, StoreError> {
+        self.store.transaction(|tx| {
+            let mut unsent = 0;
+            for state in State::PENDING {
+                for (number, _) in Queued::list(tx, state, None, usize::MAX)? {
+                    let content = Content::decode(&Entry::load_at(tx, number)?.content);
+                    unsent += usize::from(matches!(content, Ok(Content::Text(_))));
+                }
             }
             Ok(unsent)
         })

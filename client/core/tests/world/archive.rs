@@ -118,3 +118,22 @@ fn a_page_of_the_journal_looks_past_messages_that_are_gone() {
     let page = device.journal(0, 2).unwrap();
     assert_eq!(page.len(), 1);
 }
+
+#[test]
+fn a_receipt_that_is_still_to_be_sent_is_no_unsent_message() {
+    let mut world = World::of_two(43);
+    world.submit(B, "whoever answers has accepted");
+    world.settle();
+    world.submit(A1, "and gets receipts");
+    world.run(A1);
+    let waiting = world.machines[B].incoming.as_ref().unwrap().len();
+    world.deliver(B, waiting);
+    world.disconnect(B);
+    let device = &mut world.machines[B].device;
+    assert_eq!(
+        (device.unsent().unwrap(), device.unsent_messages().unwrap()),
+        (1, 0)
+    );
+    world.submit(B, "this is one");
+    assert_eq!(world.machines[B].device.unsent_messages().unwrap(), 1);
+}
