@@ -7,8 +7,10 @@ use unhidra_runtime::{Rate, rate::Cell};
 
 /// The least that a refused client is asked to wait: what a client waits in any case.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
-/// Refusals in a row before the connection is closed: four times what a client has on its way at once.
+/// Refusals without a pause before the connection is closed: four times what a client has on its way at once.
 const MAX_REFUSALS: u32 = 1_024;
+/// Silence that shows that a client has heard: less than it is asked for, because its last envelopes were on their way.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What to do with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +34,10 @@ pub(super) struct Pace {
     began: Instant,
     appends: Cell,
     fetches: Cell,
+    /// Since the last pause; what the rate lets through in between does not count as one.
     refusals: u32,
+    is_refusing: bool,
+    last: Duration,
 }
 
 impl Pace {
@@ -43,13 +48,20 @@ impl Pace {
             appends: Cell::default(),
             fetches: Cell::default(),
             refusals: 0,
+            is_refusing: false,
+            last: Duration::ZERO,
         }
     }
 
     pub(super) fn append(&mut self) -> Verdict {
-        match self.appends.take(&self.rate, self.began.elapsed()) {
+        let now = self.began.elapsed();
+        if now.saturating_sub(self.last) >= PAUSE {
+            self.refusals = 0;
+        }
+        self.last = now;
+        match self.appends.take(&self.rate, now) {
             Ok(_grant) => {
-                self.refusals = 0;
+                self.is_refusing = false;
                 Verdict::Take
             }
             Err(_exceeded) if self.refusals >= MAX_REFUSALS => Verdict::Close,
@@ -57,7 +69,7 @@ impl Pace {
                 self.refusals += 1;
                 Verdict::Refuse {
                     retry_after: exceeded.retry_after.max(LEAST_PAUSE),
-                    is_first: self.refusals == 1,
+                    is_first: !std::mem::replace(&mut self.is_refusing, true),
                 }
             }
         }
@@ -103,6 +115,28 @@ mod tests {
             .map(|_| pace.append())
             .take_while(|verdict| *verdict != Verdict::Close);
         assert_eq!(verdicts.count(), 3 + usize::try_from(MAX_REFUSALS).unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_rate_lets_through_is_no_pause() {
+        let mut pace = pace();
+        let mut verdicts = Vec::new();
+        while verdicts.last() != Some(&Verdict::Close) {
+            assert!(verdicts.len() < 3_000, "never closed");
+            verdicts.push(pace.append());
+            advance(PAUSE / 10).await;
+        }
+        assert!(verdicts.iter().skip(3).any(|verdict| *verdict == Verdict::Take));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_pauses_as_told_is_never_closed() {
+        let mut pace = pace();
+        for _ in 0..20 {
+            // What a client has on its way at once.
+            assert!((0..256).all(|_| pace.append() != Verdict::Close));
+            advance(LEAST_PAUSE).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]
