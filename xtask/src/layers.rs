@@ -73,6 +73,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("unhidra-messaging", SERVICE),
     ("unhidra-http", EDGE),
     ("unhidra-gateway", EDGE),
+    (
+        "unhidra-load",
+        &[
+            "unhidra-types",
+            "unhidra-crypto",
+            "unhidra-chain",
+            "unhidra-wire",
+            "unhidra-client",
+            "unhidra-client-native",
+        ],
+    ),
     ("unhidra", ANY),
     ("unhidra-testkit", ANY),
     ("xtask", ANY),
