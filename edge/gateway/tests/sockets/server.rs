@@ -37,6 +37,12 @@ pub(crate) const ORIGIN: &str = "http://127.0.0.1:9000";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes that the kernel keeps for a socket at its least, so that a reader that stops is felt at once.
 const NARROW: u32 = 4_096;
+/// A crowd of tests comes from one network, and fills inboxes faster than people do.
+const UNLIMITED: Rates = Rates {
+    connections_per_network: Rate::OFF,
+    connections_per_user: Rate::OFF,
+    messages: Rate::OFF,
+};
 const DAY: Duration = Duration::from_secs(86_400);
 
 pub(crate) struct Server {
@@ -68,16 +74,21 @@ impl Server {
     }
 
     pub(crate) async fn with_room_for(max_connections: usize) -> Self {
-        // A crowd of tests comes from one network, and fills inboxes faster than people do.
-        let off = Rates {
-            connections_per_network: Rate::OFF,
-            connections_per_user: Rate::OFF,
-            messages: Rate::OFF,
-        };
-        Self::with(max_connections, off).await
+        Self::with(max_connections, UNLIMITED).await
     }
 
     pub(crate) async fn with(max_connections: usize, rates: Rates) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(NARROW).unwrap();
+        Self::on(socket, max_connections, rates).await
+    }
+
+    /// With sockets as the system makes them.
+    pub(crate) async fn start_wide() -> Self {
+        Self::on(TcpSocket::new_v4().unwrap(), 10_000, UNLIMITED).await
+    }
+
+    async fn on(socket: TcpSocket, max_connections: usize, rates: Rates) -> Self {
         let (clock, hand) = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
         let folder = tempfile::tempdir().unwrap();
         let context = clock.context();
@@ -123,8 +134,6 @@ impl Server {
             limits: RequestLimits::new(&RequestRates::default()),
         };
         let front = Front::new(unhidra_http::router(app).merge(unhidra_gateway::upgrade::routes(gateway)));
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_send_buffer_size(NARROW).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(64).unwrap();
         let address = listener.local_addr().unwrap();
