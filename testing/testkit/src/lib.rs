@@ -13,8 +13,10 @@
 //! - [`terminal`]: a screen and keys
 //! - [`secrets`], [`blind`]: what must stay secret, and is it - [`proxy`]: a way on which things change
 //! - [`endpoint`]: where a server listens, by TLS or not
+//! - [`anchor`]: other servers, to compare with
 //! - [`wait`]: for a condition of another process
 
+pub mod anchor;
 pub mod blind;
 pub mod chaos;
 pub mod endpoint;

@@ -169,7 +169,8 @@ impl Process {
         kill_process(pid, Signal::TERM).with_context(|| format!("ask {} to end", self.shown))
     }
 
-    fn printed(&self) -> anyhow::Result<String> {
+    /// The ends of its output and of its errors so far.
+    pub(crate) fn printed(&self) -> anyhow::Result<String> {
         Ok(format!(
             "stdout: {}\nstderr: {}",
             tail(&everything(&self.stdout)?),
