@@ -58,7 +58,7 @@ pub(crate) fn run() {
         "connect" => runtime.block_on(connect(address, &tokens, count, next_line)),
         "idle" => runtime.block_on(idle(address, &tokens, next_line)),
         _ => {
-            let group = unhidra_wire::base64::decode(group.as_bytes()).unwrap();
+            let group = unhidra_wire::base64::decode(group).unwrap();
             let group = ConversationId::from_bytes(group.try_into().unwrap());
             runtime.block_on(fan_out(
                 address,

@@ -33,7 +33,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::server::Server;
+use tokio::net::TcpSocket;
+
+use crate::server::{Server, UNLIMITED};
 
 /// Members that read, each on one connection.
 const READERS: u8 = 100;
@@ -72,7 +74,7 @@ fn main() {
 }
 
 async fn run(scenario: &str) {
-    let server = Server::start_wide().await;
+    let server = Server::on(TcpSocket::new_v4().unwrap(), 10_000, UNLIMITED).await;
     match scenario {
         "saturate" => fan_out(&server, scenario, SATURATED_MESSAGES).await,
         "paced" => fan_out(&server, scenario, PACED_MESSAGES).await,

@@ -38,7 +38,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes that the kernel keeps for a socket at its least, so that a reader that stops is felt at once.
 const NARROW: u32 = 4_096;
 /// A crowd of tests comes from one network, and fills inboxes faster than people do.
-const UNLIMITED: Rates = Rates {
+pub(crate) const UNLIMITED: Rates = Rates {
     connections_per_network: Rate::OFF,
     connections_per_user: Rate::OFF,
     messages: Rate::OFF,
@@ -83,12 +83,8 @@ impl Server {
         Self::on(socket, max_connections, rates).await
     }
 
-    /// With sockets as the system makes them.
-    pub(crate) async fn start_wide() -> Self {
-        Self::on(TcpSocket::new_v4().unwrap(), 10_000, UNLIMITED).await
-    }
-
-    async fn on(socket: TcpSocket, max_connections: usize, rates: Rates) -> Self {
+    /// Listens on `socket`, from which connections take how much fits into them.
+    pub(crate) async fn on(socket: TcpSocket, max_connections: usize, rates: Rates) -> Self {
         let (clock, hand) = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
         let folder = tempfile::tempdir().unwrap();
         let context = clock.context();
