@@ -1,5 +1,6 @@
 //! The project's own tools: `cargo xtask <command>`.
 
+mod anchors;
 mod api_fuzz;
 mod chaos;
 mod hostile;
@@ -42,6 +43,8 @@ enum Command {
     TlsCheck,
     /// Ask the server for everything that its OpenAPI document allows, and for much that it does not
     ApiFuzz(api_fuzz::ApiFuzz),
+    /// Measure NATS, Mosquitto, and ejabberd with PostgreSQL, as our server is measured
+    Anchors(anchors::Anchors),
     /// Everything that a release would need: format, lints, layers, documentation, tests
     Ci,
 }
@@ -68,6 +71,7 @@ fn run() -> anyhow::Result<()> {
         Command::Hostile(hostile) => hostile::run(&root, &hostile),
         Command::TlsCheck => tls_check::run(&root),
         Command::ApiFuzz(fuzz) => api_fuzz::run(&root, &fuzz),
+        Command::Anchors(anchors) => anchors::run(&root, &anchors),
         Command::Ci => suite::ci(&root),
     }
 }

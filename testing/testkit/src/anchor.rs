@@ -6,18 +6,31 @@
 //!
 //! - [`install`]: what is missing, from the distribution   - [`daemon`]: one process, its user and its end
 //! - [`brokers`]: NATS, Mosquitto                         - [`ejabberd`]: with its PostgreSQL
-//! - [`processes`]: what all of them cost together
+//! - [`processes`]: what all of them cost together        - [`payload`]: what every message carries
+//! - [`dialect`]: what is said to them, in [`nats`], [`mqtt`], [`xmpp`]
+//! - [`link`]: a connection that is logged in             - [`course`], [`players`]: what is done and counted
+//! - [`compare`]: all of it, as samples of a report
+
+pub mod compare;
 
 mod brokers;
+mod course;
 mod daemon;
+mod dialect;
 mod ejabberd;
 mod install;
+mod link;
+mod mqtt;
+mod nats;
+mod payload;
+mod players;
 mod processes;
+mod xmpp;
 
 use std::{net::SocketAddr, path::Path};
 
-use self::daemon::Daemon;
 pub use self::processes::Processes;
+use self::{daemon::Daemon, dialect::Dialect};
 pub use self::{daemon::open_to_all, install::install};
 
 /// A server to compare with.
@@ -36,6 +49,7 @@ pub enum Anchor {
 /// An anchor that runs. Dropping it ends all its processes.
 pub struct Running {
     address: SocketAddr,
+    dialect: Dialect,
     /// In the order in which they end.
     daemons: Vec<Daemon>,
 }
@@ -85,6 +99,10 @@ impl Running {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub(crate) const fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// All of it, to be measured.

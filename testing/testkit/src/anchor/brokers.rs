@@ -7,6 +7,7 @@ use anyhow::{Context as _, ensure};
 use super::{
     Running,
     daemon::{Daemon, PASSWORD, USER, command, folder_of, free_address},
+    dialect::Dialect,
 };
 
 /// Whether NATS keeps messages.
@@ -28,9 +29,14 @@ pub(super) fn nats(folder: &Path, stream: Stream) -> anyhow::Result<Running> {
     if stream == Stream::OnDisk {
         command.args(["-js", "-sd"]).arg(folder.join("stream"));
     }
+    let dialect = match stream {
+        Stream::None => Dialect::Nats,
+        Stream::OnDisk => Dialect::JetStream,
+    };
     Ok(Running {
         daemons: vec![Daemon::start(&mut command, address)?],
         address,
+        dialect,
     })
 }
 
@@ -64,6 +70,7 @@ pub(super) fn mosquitto(folder: &Path) -> anyhow::Result<Running> {
     Ok(Running {
         daemons: vec![Daemon::start(&mut command, address)?],
         address,
+        dialect: Dialect::Mqtt,
     })
 }
 

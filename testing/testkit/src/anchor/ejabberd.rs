@@ -15,6 +15,7 @@ use anyhow::{Context as _, ensure};
 use super::{
     Running,
     daemon::{Daemon, PASSWORD, command, folder_of, free_address, open_to_all},
+    dialect::Dialect,
 };
 
 const DATABASE_USER: &str = "postgres";
@@ -54,6 +55,7 @@ pub(super) fn start(folder: &Path, accounts: u32) -> anyhow::Result<Running> {
     let ejabberd = ejabberd(&folder.join("ejabberd"), database, address)?;
     Ok(Running {
         address,
+        dialect: Dialect::Xmpp,
         daemons: vec![ejabberd, postgres],
     })
 }

@@ -1,0 +1,156 @@
+//! Every anchor in turn, as often as wanted, as samples of a report.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Context as _;
+use tokio::runtime::{Builder, Runtime};
+use unhidra_load::{
+    measure::load_average,
+    report::{Report, Sample},
+};
+
+use super::{
+    Anchor, Running,
+    course::{Course, Outcome, Pace, Shape, log_in_many},
+    dialect::Name,
+};
+
+/// Members of the room, and pairs.
+const MEMBERS: u32 = 100;
+const PAIRS: u32 = 50;
+/// Messages on their way at saturation: in the room, and of each pair.
+const ROOM_WINDOW: u32 = 256;
+const PAIR_WINDOW: u32 = 32;
+/// Messages a second at a fixed rate.
+const RATE: u32 = 100;
+/// What an anchor still tidies up after logins.
+const SETTLE: Duration = Duration::from_secs(1);
+const KIB: f64 = 1024.0;
+
+/// How long and on whom.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which anchors, in which order.
+    pub anchors: Vec<Anchor>,
+    /// Connections that only log in.
+    pub connections: u32,
+    /// Of each course, before it counts.
+    pub warm_up: Duration,
+    /// Of each course, while it counts.
+    pub measured: Duration,
+}
+
+/// One round: each anchor once, from its start to its end, with its data in `folder`.
+///
+/// # Errors
+/// When an anchor does not start, or refuses what it should not.
+pub fn round(
+    plan: &Plan,
+    folder: &Path,
+    report: &mut Report,
+    say: &mut dyn FnMut(&str),
+) -> anyhow::Result<()> {
+    for anchor in &plan.anchors {
+        let place = tempfile::tempdir_in(folder).context("make a folder for an anchor")?;
+        say(&format!("{}: starting", anchor.name()));
+        measure(*anchor, plan, place.path(), report, say).with_context(|| anchor.name())?;
+    }
+    Ok(())
+}
+
+fn measure(
+    anchor: Anchor,
+    plan: &Plan,
+    folder: &Path,
+    report: &mut Report,
+    say: &mut dyn FnMut(&str),
+) -> anyhow::Result<()> {
+    let courses = courses(plan);
+    let people: u32 = courses.iter().map(|(_, course)| course.shape.people()).sum();
+    let accounts = people + 2 * plan.connections;
+    let running = anchor.start(folder, accounts)?;
+    let runtime = runtime()?;
+    let mut stand = Stand { anchor, report, say };
+    runtime.block_on(stand.log_in(&running, plan))?;
+    let mut first = Name(2 * plan.connections);
+    for (scenario, course) in courses {
+        let outcome = runtime.block_on(course.run(&running, first)).context(scenario)?;
+        stand.note(scenario, &course, &outcome)?;
+        first = Name(first.0 + course.shape.people());
+    }
+    Ok(())
+}
+
+fn courses(plan: &Plan) -> [(&'static str, Course); 3] {
+    let course = |shape, pace| Course {
+        shape,
+        pace,
+        warm_up: plan.warm_up,
+        measured: plan.measured,
+    };
+    [
+        (
+            "fanout-1-100",
+            course(Shape::FanOut(MEMBERS), Pace::Window(ROOM_WINDOW)),
+        ),
+        (
+            "fanout-1-100 at 100/s",
+            course(Shape::FanOut(MEMBERS), Pace::Fixed(RATE)),
+        ),
+        ("p2p-50", course(Shape::Pairs(PAIRS), Pace::Window(PAIR_WINDOW))),
+    ]
+}
+
+/// Where results of one anchor go.
+struct Stand<'a> {
+    anchor: Anchor,
+    report: &'a mut Report,
+    say: &'a mut dyn FnMut(&str),
+}
+
+impl Stand<'_> {
+    async fn log_in(&mut self, running: &Running, plan: &Plan) -> anyhow::Result<()> {
+        let logged_in = log_in_many(running, Name(0), plan.connections, SETTLE).await?;
+        let cpu = logged_in.spent.cpu_us_per(plan.connections.into());
+        let kibibytes = logged_in.memory as f64 / KIB / f64::from(plan.connections);
+        self.add("connections", "cpu per connect and log in", cpu, "us")?;
+        self.add("connections", "idle connection", kibibytes, "KiB")
+    }
+
+    fn note(&mut self, scenario: &str, course: &Course, outcome: &Outcome) -> anyhow::Result<()> {
+        let (deliveries, spent) = (outcome.deliveries, outcome.spent);
+        self.add(scenario, "cpu per delivery", spent.cpu_us_per(deliveries), "us")?;
+        if matches!(course.pace, Pace::Window(_)) {
+            self.add(scenario, "deliveries", spent.rate(deliveries), "/s")?;
+        }
+        let quantiles = outcome.latencies.quantiles();
+        for (measure, latency) in [("p50", quantiles.p50), ("p99", quantiles.p99)] {
+            self.add(scenario, measure, latency.as_secs_f64() * 1e3, "ms")?;
+        }
+        self.add(scenario, "lost", outcome.lost as f64, "")?;
+        self.add(scenario, "duplicated", outcome.duplicated as f64, "")
+    }
+
+    fn add(&mut self, scenario: &str, measure: &str, value: f64, unit: &str) -> anyhow::Result<()> {
+        (self.say)(&format!(
+            "{}: {scenario}: {measure} {value:.2} {unit}",
+            self.anchor.name()
+        ));
+        self.report.add(Sample {
+            scenario: scenario.to_owned(),
+            measure: measure.to_owned(),
+            subject: self.anchor.name().to_owned(),
+            value,
+            unit: unit.to_owned(),
+            load: load_average()?,
+        });
+        Ok(())
+    }
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start a runtime")
+}
