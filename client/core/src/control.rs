@@ -3,17 +3,14 @@
 //! It is not for people. What can't be opened is dropped with a security event and never repaired: senders repeat what
 //! matters.
 
-use bytes::Bytes;
-use unhidra_pair::{Address, Envelope, Kind, Outgoing, Received, SealError, sessions::Content as Opening};
+use unhidra_pair::{Address, Envelope, Outgoing, Received, SealError, sessions::Content as Opening};
 use unhidra_types::{ConversationId, MsgId};
-use unhidra_wire::{
-    content::Content,
-    frame::{CapsuleKind, Deliver},
-};
+use unhidra_wire::{content::Content, frame::Deliver};
 
 use crate::{
     contact::Contact,
     dedupe,
+    epochs::pq_ratchet,
     outbox::{Entry, Queued, SealedCapsule, SealedMessage, State},
     receive::{Outcome, Refusal, Tries},
     repair::Repaired,
@@ -39,6 +36,7 @@ impl Step<'_> {
         else {
             return Ok(false);
         };
+        let pq = pq_ratchet(&own, self.me.device, &theirs, peer.device);
         let mut msg_id = [0; 16];
         self.rng.fill_bytes(&mut msg_id);
         let outgoing = Outgoing {
@@ -47,6 +45,7 @@ impl Step<'_> {
             sent_at: self.now,
             own_list: own.head().version,
             peer_list: theirs.head().version,
+            pq,
         };
         let now = self.now;
         let sealed = self.with_sessions(peer, |sessions, rng| {
@@ -66,15 +65,7 @@ impl Step<'_> {
                 sent_at: now,
                 body: None,
                 lists: Vec::new(),
-                capsules: vec![SealedCapsule {
-                    device: peer.device,
-                    cert_hash,
-                    kind: match kind {
-                        Kind::Prekey => CapsuleKind::Prekey,
-                        Kind::Ratchet => CapsuleKind::Ratchet,
-                    },
-                    bytes: Bytes::from(bytes),
-                }],
+                capsules: vec![SealedCapsule::new(peer.device, cert_hash, kind, bytes)],
             }),
         };
         let queued = Queued::new(entry.conversation, entry.msg_id);

@@ -129,6 +129,9 @@ pub enum Notice {
     /// The server shows a shorter device list of the user than one of that user's devices has named: nothing is sent
     /// until it shows the rest. Told once for each version that is missing.
     ListWithheld(UserId),
+    /// No post-quantum epoch has come for 30 d of use with a device of this user, as when someone drops the messages that it
+    /// takes: the session was ended, and another one begins.
+    EpochOverdue(UserId),
     /// The server's answer about a user's devices does not hold; the one that was held stays in use.
     ChainRefused(UserId),
     /// This device was revoked.

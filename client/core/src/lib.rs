@@ -27,6 +27,7 @@ mod dedupe;
 pub mod device;
 mod directory;
 pub mod effects;
+mod epochs;
 pub mod identity;
 pub mod identity_change;
 mod inbox;

@@ -9,7 +9,7 @@ mod stored;
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use unhidra_pair::Capsule as BodyKey;
+use unhidra_pair::{Address, Capsule as BodyKey, Kind};
 use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, UserId, limits::MAX_OUTBOX_ENTRIES};
 use unhidra_wire::frame::{Append, Capsule, CapsuleKind, ListVersion};
 
@@ -67,6 +67,25 @@ pub(crate) struct SealedCapsule {
     pub(crate) cert_hash: [u8; 32],
     pub(crate) kind: CapsuleKind,
     pub(crate) bytes: Bytes,
+}
+
+impl SealedCapsule {
+    pub(crate) fn new(device: DeviceId, cert_hash: [u8; 32], kind: Kind, bytes: Vec<u8>) -> Self {
+        Self {
+            device,
+            cert_hash,
+            kind: match kind {
+                Kind::Prekey => CapsuleKind::Prekey,
+                Kind::Ratchet => CapsuleKind::Ratchet,
+            },
+            bytes: Bytes::from(bytes),
+        }
+    }
+}
+
+/// A device as [`Queued::owed`] lists it.
+pub(crate) const fn parts(address: Address) -> (UserId, DeviceId) {
+    (address.user, address.device)
 }
 
 /// What is still to be done for an entry. The order is that of the queue's keys.

@@ -92,6 +92,8 @@ suspicions! {
     Unasked = 23, "repair that was not asked for";
     /// The server states a prekey generation that this device can't have had.
     ImpossibleStock = 24, "server states prekeys that never were";
+    /// No post-quantum epoch has come for too long.
+    EpochOverdue = 25, "post-quantum steps do not arrive";
 }
 
 impl Suspicion {

@@ -3,21 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry as Slot};
 
 use bytes::Bytes;
-use unhidra_chain::{Chain, ListVersion as Version, Liveness};
+use unhidra_chain::{Capabilities, Chain, ListVersion as Version, Liveness, PqRatchet};
 use unhidra_pair::{
-    Address, Kind, Outgoing, SealError,
+    Address, Outgoing, SealError,
     body::{self, Context, Plaintext},
 };
 use unhidra_types::{ConversationId, MsgId, UserId};
-use unhidra_wire::{
-    content::ContentError,
-    frame::{CapsuleKind, ListVersion},
-};
+use unhidra_wire::{content::ContentError, frame::ListVersion};
 
 use crate::{
     dedupe,
     effects::{Need, Notice, OutboxChange},
-    outbox::{Entry, EntryNumber, Queued, SealedBody, SealedCapsule, SealedMessage, State},
+    epochs::capabilities,
+    outbox::{Entry, EntryNumber, Queued, SealedBody, SealedCapsule, SealedMessage, State, parts},
     step::Step,
     store::StoreError,
 };
@@ -57,6 +55,7 @@ pub(crate) struct Plan {
     peer: UserId,
     lists: Vec<ListVersion>,
     own_version: Version,
+    own_capabilities: Capabilities,
     recipients: Vec<Recipient>,
     owed: Vec<Address>,
 }
@@ -67,6 +66,7 @@ struct Recipient {
     cert_hash: [u8; 32],
     /// The version of the recipient's own chain.
     version: Version,
+    pq: PqRatchet,
 }
 
 /// What one step found out about the conversations it sends to.
@@ -337,25 +337,24 @@ impl Step<'_> {
             sent_at: message.sent_at,
             own_list: plan.own_version,
             peer_list: recipient.version,
+            pq: recipient.pq,
         };
         let (conversation, now) = (plan.conversation, self.now);
         let Some(SealedBody { key, .. }) = &message.body else {
             return Err(StoreError::Damaged(crate::store::Table::Outbox));
         };
-        let sealed = self.with_sessions(recipient.address, |sessions, rng| {
+        let capsule = self.with_sessions(recipient.address, |sessions, rng| {
             let sealed = sessions.seal_capsule(&outgoing, conversation, key, now, rng)?;
-            Ok::<_, SealError>((sealed.sessions, (sealed.kind, sealed.bytes)))
+            let capsule = SealedCapsule::new(
+                recipient.address.device,
+                recipient.cert_hash,
+                sealed.kind,
+                sealed.bytes,
+            );
+            Ok::<_, SealError>((sealed.sessions, capsule))
         })?;
-        match sealed {
-            Ok((kind, bytes)) => message.capsules.push(SealedCapsule {
-                device: recipient.address.device,
-                cert_hash: recipient.cert_hash,
-                kind: match kind {
-                    Kind::Prekey => CapsuleKind::Prekey,
-                    Kind::Ratchet => CapsuleKind::Ratchet,
-                },
-                bytes: Bytes::from(bytes),
-            }),
+        match capsule {
+            Ok(capsule) => message.capsules.push(capsule),
             Err(_session_is_spent) => {
                 let ended = self.sessions(recipient.address)?.archive_all(now);
                 self.set_sessions(ended);
@@ -411,11 +410,13 @@ impl Step<'_> {
         if !chains.iter().all(own_live) {
             return Ok(None);
         }
+        let own = chains.iter().find(|chain| chain.user() == self.me.user);
         let mut plan = Plan {
             conversation,
             peer,
             lists: Vec::with_capacity(2),
             own_version: Version(0),
+            own_capabilities: own.map_or(Capabilities::NONE, |own| capabilities(own, self.me.device)),
             recipients: Vec::new(),
             owed: Vec::new(),
         };
@@ -446,11 +447,14 @@ impl Step<'_> {
             if address.device == self.me.device {
                 continue;
             }
+            let pq = PqRatchet::between(plan.own_capabilities, device.certificate().subject().capabilities);
+            self.end_overdue(address, pq, plan.conversation)?;
             if self.sessions(address)?.active().is_some() {
                 plan.recipients.push(Recipient {
                     address,
                     cert_hash: *device.certificate_hash(),
                     version: head.version,
+                    pq,
                 });
             } else if self.peer_device(address)?.is_owed(self.now) {
                 plan.owed.push(address);
@@ -492,8 +496,4 @@ impl Step<'_> {
         }
         Ok(())
     }
-}
-
-const fn parts(address: Address) -> (UserId, unhidra_types::DeviceId) {
-    (address.user, address.device)
 }

@@ -38,4 +38,4 @@ pub use chain::{Chain, ChainError, ListHead, ListVersion};
 pub use device::{Capabilities, Device, DeviceKind, Liveness, Validity};
 pub use identity::DeviceIdentity;
 pub use record::{DeviceCertificate, Genesis, Record, Revocation};
-pub use suite::Suite;
+pub use suite::{PqRatchet, Suite};

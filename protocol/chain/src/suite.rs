@@ -47,3 +47,26 @@ impl Suite {
         self.to_u16().to_be_bytes()
     }
 }
+
+/// Whether two devices keep up a post-quantum ratchet. Like the suite it is read from the newest certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PqRatchet {
+    /// Both have `pq` and `pq_ratchet`.
+    Kept,
+    /// One of them has not.
+    Lacking,
+}
+
+impl PqRatchet {
+    const NEEDED: Capabilities = Capabilities::PQ.with(Capabilities::PQ_RATCHET);
+
+    /// What two devices with these capabilities do.
+    #[must_use]
+    pub const fn between(one: Capabilities, other: Capabilities) -> Self {
+        if one.contains(Self::NEEDED) && other.contains(Self::NEEDED) {
+            Self::Kept
+        } else {
+            Self::Lacking
+        }
+    }
+}

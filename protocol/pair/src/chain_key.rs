@@ -48,6 +48,14 @@ impl ChainKey {
     }
 }
 
+/// What stands before the ciphertext of a message.
+#[derive(Clone, Copy)]
+pub(crate) struct Head<'a> {
+    pub(crate) header: &'a EncHeader,
+    /// `enc_pq`; empty without a part.
+    pub(crate) part: &'a [u8],
+}
+
 /// `mk`: seals one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MessageKey(Secret<32>);
@@ -63,27 +71,24 @@ impl MessageKey {
 
     pub(crate) fn seal(
         &self,
-        header: &EncHeader,
+        head: Head<'_>,
         ad: &[u8],
         plaintext: &[u8],
     ) -> Result<Vec<u8>, aead::AeadError> {
-        let (key, nonce) = self.expand(header);
+        let (key, nonce) = self.expand(head);
         key.seal(&nonce, ad, plaintext)
     }
 
-    pub(crate) fn open(
-        &self,
-        header: &EncHeader,
-        ad: &[u8],
-        sealed: &[u8],
-    ) -> Result<Vec<u8>, aead::AeadError> {
-        let (key, nonce) = self.expand(header);
+    pub(crate) fn open(&self, head: Head<'_>, ad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, aead::AeadError> {
+        let (key, nonce) = self.expand(head);
         key.open(&nonce, ad, sealed)
     }
 
-    /// The header, its random nonce included, enters the key: another header at the same position has another key.
-    fn expand(&self, header: &EncHeader) -> (aead::Key, [u8; NONCE_BYTES]) {
-        let info: [&[u8]; 2] = [label!("UNH1/msg"), &sha256(&[header.as_bytes()])];
+    /// The header, its random nonce included, and the part enter the key: another header at the same position has another
+    /// key.
+    fn expand(&self, head: Head<'_>) -> (aead::Key, [u8; NONCE_BYTES]) {
+        let hash = sha256(&[head.header.as_bytes(), head.part]);
+        let info: [&[u8]; 2] = [label!("UNH1/msg"), &hash];
         let okm = kdf::hkdf::<44>(&[0; 32], &[self.0.expose()], &info);
         (
             aead::Key::new(part::<0, 32, 44>(&okm)),

@@ -56,6 +56,10 @@ pub enum SealError {
     /// The peer's ratchet key contributes nothing. Initiate a new session.
     #[error("ratchet key of the peer is not usable")]
     BadPeerKey,
+    /// No post-quantum epoch has begun for 30 d of use although both devices can: someone drops what they need for it.
+    /// Tell the user and initiate a new session.
+    #[error("post-quantum steps do not arrive")]
+    EpochOverdue,
     /// The content does not fit into a frame.
     #[error("content is too long")]
     TooLong,

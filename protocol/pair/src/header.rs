@@ -12,7 +12,10 @@ use unhidra_crypto::{
 };
 use unhidra_types::{Secret, Timestamp};
 
-use crate::error::{OpenError, SealError};
+use crate::{
+    error::{OpenError, SealError},
+    pq_part::PartKind,
+};
 
 /// Bytes of a header.
 pub(crate) const HEADER_BYTES: usize = 62;
@@ -28,7 +31,7 @@ pub(crate) enum ContentKind {
     Capsule,
 }
 
-/// The plaintext header. `pq_epoch` and `pq_type` are zero throughout this version.
+/// The plaintext header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     /// The sender's ratchet key.
@@ -37,6 +40,10 @@ pub(crate) struct Header {
     pub(crate) previous: u32,
     /// `n`: position in the chain.
     pub(crate) n: u32,
+    /// `pq_epoch`: post-quantum secrets mixed in before this chain, the one of its own step included.
+    pub(crate) epoch: u32,
+    /// `pq_type`: the part behind this header.
+    pub(crate) part: Option<PartKind>,
     pub(crate) content: ContentKind,
     pub(crate) sent_at: Timestamp,
     /// List version of the sending user.
@@ -51,31 +58,49 @@ impl Header {
             ContentKind::Control => 1,
             ContentKind::Capsule => 2,
         };
+        let part = match self.part {
+            None => 0,
+            Some(PartKind::Key) => 1,
+            Some(PartKind::Ciphertext) => 2,
+        };
         concat(&[
             self.ratchet_key.as_bytes(),
             &self.previous.to_be_bytes(),
             &self.n.to_be_bytes(),
-            &[0, 0, 0, 0, 0, content],
+            &self.epoch.to_be_bytes(),
+            &[part, content],
             &self.sent_at.as_millis().to_be_bytes(),
             &self.own_list.0.to_be_bytes(),
             &self.peer_list.0.to_be_bytes(),
         ])
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, OpenError> {
+    fn from_bytes(suite: Suite, bytes: &[u8]) -> Result<Self, OpenError> {
         let mut reader = Reader::new(bytes);
         let ratchet_key = reader.array()?;
         let (previous, n) = (reader.u32()?, reader.u32()?);
-        let (pq_epoch, pq_type) = (reader.u32()?, reader.u8()?);
-        let content = match (pq_epoch, pq_type, reader.u8()?) {
-            (0, 0, 1) => ContentKind::Control,
-            (0, 0, 2) => ContentKind::Capsule,
+        let (epoch, pq_type) = (reader.u32()?, reader.u8()?);
+        let part = match pq_type {
+            0 => None,
+            1 => Some(PartKind::Key),
+            2 => Some(PartKind::Ciphertext),
+            _ => return Err(OpenError::Unsupported),
+        };
+        // The suite without the KEM has no epochs.
+        if suite == Suite::Classical && (epoch != 0 || part.is_some()) {
+            return Err(OpenError::Unsupported);
+        }
+        let content = match reader.u8()? {
+            1 => ContentKind::Control,
+            2 => ContentKind::Capsule,
             _ => return Err(OpenError::Unsupported),
         };
         let header = Self {
             ratchet_key: PublicKey::from_bytes(&ratchet_key).map_err(|_| OpenError::Malformed)?,
             previous,
             n,
+            epoch,
+            part,
             content,
             sent_at: Timestamp::from_millis(reader.u64()?),
             own_list: ListVersion(reader.u32()?),
@@ -119,10 +144,10 @@ impl HeaderKey {
     pub(crate) fn open(&self, suite: Suite, sealed: &EncHeader) -> Option<Result<Header, OpenError>> {
         let (nonce, ciphertext) = sealed.0.split_first_chunk()?;
         let header = self.aead().open(nonce, &aad(suite), ciphertext).ok()?;
-        Some(Header::from_bytes(&header))
+        Some(Header::from_bytes(suite, &header))
     }
 
-    fn aead(&self) -> aead::Key {
+    pub(crate) fn aead(&self) -> aead::Key {
         aead::Key::new(self.0.clone())
     }
 }
@@ -156,6 +181,8 @@ mod tests {
             ratchet_key: PublicKey::from_bytes(&[9; 32]).unwrap(),
             previous: 1,
             n: 2,
+            epoch: 6,
+            part: Some(PartKind::Ciphertext),
             content: ContentKind::Capsule,
             sent_at: Timestamp::from_millis(3),
             own_list: ListVersion(4),
@@ -175,8 +202,8 @@ mod tests {
             [9; 32].as_slice(),
             &[0, 0, 0, 1],
             &[0, 0, 0, 2],
-            &[0, 0, 0, 0],
-            &[0, 2],
+            &[0, 0, 0, 6],
+            &[2, 2],
             &[0, 0, 0, 0, 0, 0, 0, 3],
             &[0, 0, 0, 4],
             &[0, 0, 0, 5],
@@ -188,12 +215,35 @@ mod tests {
 
     /// Invariant 25.
     #[test]
-    fn an_unknown_content_or_a_post_quantum_part_waits_for_a_newer_program() {
-        // pq_epoch, pq_type and content, with values that this version does not have.
-        for (at, value) in [(40, 1), (43, 1), (44, 1), (45, 0), (45, 3), (45, 0xff)] {
+    fn an_unknown_content_or_post_quantum_part_waits_for_a_newer_program() {
+        // pq_type and content, with values that this version does not have.
+        for (at, value) in [(44, 3), (44, 0xff), (45, 0), (45, 3), (45, 0xff)] {
             let mut bytes = header().to_bytes();
             bytes[at] = value;
             assert_eq!(open(&bytes), Some(Err(OpenError::Unsupported)), "byte {at}");
+        }
+    }
+
+    /// Invariant 25.
+    #[test]
+    fn the_suite_without_a_kem_has_no_epochs_and_no_parts() {
+        let open = |header: Header| {
+            let suite = Suite::Classical;
+            let sealed = KEY
+                .aead()
+                .seal(&[0; 12], &aad(suite), &header.to_bytes())
+                .unwrap();
+            KEY.open(suite, &EncHeader(concat(&[&[0; 12], &sealed]))).unwrap()
+        };
+        let plain = Header {
+            epoch: 0,
+            part: None,
+            ..header()
+        };
+        assert_eq!(open(plain), Ok(plain));
+        let part = Some(PartKind::Key);
+        for other in [Header { epoch: 1, ..plain }, Header { part, ..plain }] {
+            assert_eq!(open(other), Err(OpenError::Unsupported));
         }
     }
 
@@ -217,6 +267,6 @@ mod tests {
             .unwrap();
         let sealed = EncHeader(concat(&[&[0; 12], &sealed]));
         assert_eq!(KEY.open(Suite::Hybrid, &sealed), None);
-        assert_eq!(KEY.open(Suite::Classical, &sealed), Some(Ok(header())));
+        assert!(KEY.open(Suite::Classical, &sealed).is_some());
     }
 }

@@ -32,6 +32,7 @@ mod header;
 pub mod introduction;
 pub mod linking;
 mod padding;
+mod pq_part;
 pub mod prekey_message;
 pub mod prekeys;
 mod ratchet;
@@ -40,6 +41,7 @@ mod root_key;
 mod session;
 pub mod sessions;
 mod skipped_keys;
+mod sparse_kem;
 
 pub use body::{Capsule, SealedBody};
 pub use envelope::{Address, Envelope, Kind};

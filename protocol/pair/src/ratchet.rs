@@ -3,26 +3,31 @@
 //! Every operation is `&self -> Result<(Self, _), _>`: what fails leaves nothing behind. The sending half of a step
 //! waits for the next sealing.
 
+mod stored;
+
 use alloc::vec::Vec;
 
 use rand_core::CryptoRng;
-use unhidra_chain::{ListVersion, Suite, codec::Reader};
+use unhidra_chain::{ListVersion, PqRatchet, Suite};
 use unhidra_crypto::{
     aead::TAG_BYTES,
     x25519::{PublicKey, SecretKey},
 };
 use unhidra_types::{
-    Secret, Timestamp,
-    limits::{MAX_MESSAGES_PER_CHAIN, MAX_SKIP},
+    Timestamp,
+    limits::{MAX_MESSAGES_PER_CHAIN, MAX_SKIP, PART_INTERVAL},
 };
 
 use crate::{
-    chain_key::{ChainKey, MessageKey},
-    error::{InitiateError, OpenError, SealError, StoredError},
+    chain_key::{ChainKey, Head, MessageKey},
+    error::{InitiateError, OpenError, SealError},
     handshake::SharedKeys,
     header::{ContentKind, ENC_HEADER_BYTES, EncHeader, Header, HeaderKey},
+    pq_part::{ENC_PQ_BYTES, Part},
     root_key::RootKey,
+    session::Role,
     skipped_keys::SkippedKeys,
+    sparse_kem::{SparseKem, StepSecret},
 };
 
 /// The state of the ratchet; the names in capitals are those of the specification.
@@ -50,6 +55,7 @@ pub(crate) struct Ratchet {
     previous: u32,
     turn: Turn,
     skipped: SkippedKeys,
+    kem: SparseKem,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -69,6 +75,15 @@ enum Turn {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RatchetMessage<'a> {
     enc_header: EncHeader,
+    /// A part, if the header says so, then the ciphertext.
+    rest: &'a [u8],
+}
+
+/// A message whose header said where it is to be cut.
+#[derive(Clone, Copy)]
+struct Cut<'a> {
+    header: &'a EncHeader,
+    part: Option<&'a [u8; ENC_PQ_BYTES]>,
     sealed: &'a [u8],
 }
 
@@ -91,6 +106,7 @@ enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Malformed,
+    Unsupported,
     KeyGone,
     SkipTooFar,
     BadTag,
@@ -102,14 +118,33 @@ pub(crate) struct HeaderFacts {
     pub(crate) sent_at: Timestamp,
     pub(crate) own_list: ListVersion,
     pub(crate) peer_list: ListVersion,
+    /// Whether parts may ride on it.
+    pub(crate) pq: PqRatchet,
 }
 
 impl<'a> RatchetMessage<'a> {
     /// `None` when too short.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let (enc_header, sealed) = bytes.split_first_chunk::<ENC_HEADER_BYTES>()?;
-        (sealed.len() >= TAG_BYTES).then_some(Self {
+        let (enc_header, rest) = bytes.split_first_chunk::<ENC_HEADER_BYTES>()?;
+        (rest.len() >= TAG_BYTES).then_some(Self {
             enc_header: EncHeader::new(*enc_header),
+            rest,
+        })
+    }
+
+    fn cut(&self, header: &Header) -> Result<Cut<'_>, Refusal> {
+        let (part, sealed) = if header.part.is_some() {
+            let (part, sealed) = self.rest.split_first_chunk().ok_or(Refusal::Malformed)?;
+            (Some(part), sealed)
+        } else {
+            (None, self.rest)
+        };
+        if sealed.len() < TAG_BYTES {
+            return Err(Refusal::Malformed);
+        }
+        Ok(Cut {
+            header: &self.enc_header,
+            part,
             sealed,
         })
     }
@@ -120,11 +155,12 @@ impl Ratchet {
     pub(crate) fn initiator<R: CryptoRng + ?Sized>(
         keys: SharedKeys,
         spk: PublicKey,
+        now: Timestamp,
         rng: &mut R,
     ) -> Result<Self, InitiateError> {
         let own = SecretKey::generate(rng);
         let shared = own.diffie_hellman(&spk).map_err(|_| InitiateError::BadPeerKey)?;
-        let step = keys.root.step(&shared);
+        let step = keys.root.step(&shared, None);
         Ok(Self {
             root: step.root,
             own,
@@ -141,11 +177,12 @@ impl Ratchet {
             previous: 0,
             turn: Turn::Continue,
             skipped: SkippedKeys::default(),
+            kem: SparseKem::new(Role::Initiator, now),
         })
     }
 
     /// The state of `B`, who can send after the first header.
-    pub(crate) fn responder(keys: SharedKeys, spk: SecretKey) -> Self {
+    pub(crate) fn responder(keys: SharedKeys, spk: SecretKey, now: Timestamp) -> Self {
         Self {
             root: keys.root,
             own: spk,
@@ -159,6 +196,7 @@ impl Ratchet {
             previous: 0,
             turn: Turn::Continue,
             skipped: SkippedKeys::default(),
+            kem: SparseKem::new(Role::Responder, now),
         }
     }
 
@@ -172,10 +210,14 @@ impl Ratchet {
         now: Timestamp,
         rng: &mut R,
     ) -> Result<(Self, Vec<u8>), SealError> {
+        if facts.pq == PqRatchet::Kept && self.kem.is_overdue(now) {
+            return Err(SealError::EpochOverdue);
+        }
         let mut next = self.clone();
         if next.turn == Turn::Step {
-            next.sending_step(rng)?;
+            next.sending_step(now, rng)?;
         }
+        let part = next.part(suite, facts.pq, now, rng)?;
         let chain = next.sending.as_mut().ok_or(SealError::NoSession)?;
         if next.sent >= MAX_MESSAGES_PER_CHAIN {
             return Err(SealError::ChainFull);
@@ -184,6 +226,8 @@ impl Ratchet {
             ratchet_key: *next.own.public(),
             previous: next.previous,
             n: next.sent,
+            epoch: next.kem.epoch(),
+            part: part.as_ref().map(Part::kind),
             content: facts.content,
             sent_at: facts.sent_at,
             own_list: facts.own_list,
@@ -191,16 +235,40 @@ impl Ratchet {
         };
         let (message_key, chain_key) = chain.key.step();
         let enc_header = chain.header_key.seal(suite, header, rng)?;
+        let enc_pq = match &part {
+            Some(part) => part.seal(&chain.header_key, &enc_header, rng)?,
+            None => Vec::new(),
+        };
+        let head = Head {
+            header: &enc_header,
+            part: &enc_pq,
+        };
         let sealed = message_key
-            .seal(&enc_header, ad, plaintext)
+            .seal(head, ad, plaintext)
             .map_err(|_| SealError::TooLong)?;
         chain.key = chain_key;
         next.sent += 1;
+        next.kem.count();
         next.prune(now);
-        let mut message = Vec::with_capacity(ENC_HEADER_BYTES + sealed.len());
-        message.extend_from_slice(enc_header.as_bytes());
-        message.extend_from_slice(&sealed);
-        Ok((next, message))
+        Ok((next, [enc_header.as_bytes(), enc_pq.as_slice(), &sealed].concat()))
+    }
+
+    /// What rides on the next message, by its place in the chain.
+    fn part<R: CryptoRng + ?Sized>(
+        &mut self,
+        suite: Suite,
+        pq: PqRatchet,
+        now: Timestamp,
+        rng: &mut R,
+    ) -> Result<Option<Part>, SealError> {
+        if pq == PqRatchet::Lacking || !self.sent.is_multiple_of(PART_INTERVAL) {
+            return Ok(None);
+        }
+        self.kem.note_due(self.sent == 0, now);
+        match suite {
+            Suite::Classical => Ok(None),
+            Suite::Hybrid => self.kem.part(now, rng),
+        }
     }
 
     /// Tries the header keys: of older chains with keys in store, then `HKr`, then `NHKr`. `None` when none opens it.
@@ -237,20 +305,32 @@ impl Ratchet {
         now: Timestamp,
     ) -> Result<(Self, Vec<u8>), Refusal> {
         let header = &located.header;
-        match &located.place {
+        let message = message.cut(header)?;
+        let (mut next, plaintext) = match &located.place {
             Place::Older(header_key) => self.open_skipped(header_key, header.n, message, ad, now),
-            Place::Current => {
-                let chain = self.receiving.as_ref().ok_or(Refusal::Malformed)?;
-                if Some(header.ratchet_key) != self.peer {
-                    return Err(Refusal::Malformed);
-                }
-                if header.n < self.received {
-                    return self.open_skipped(&chain.header_key, header.n, message, ad, now);
-                }
-                self.open_current(chain, header, message, ad, now)
-            }
+            Place::Current => self.open_current(header, message, ad, now),
             Place::Next => self.open_next(header, message, ad, now),
+        }?;
+        next.kem.count();
+        if let Some((sealed, kind)) = message.part.zip(header.part)
+            && next.kem.awaits(kind, header.epoch)
+        {
+            let header_key = match &located.place {
+                Place::Older(header_key) => header_key,
+                Place::Current | Place::Next => {
+                    &next.receiving.as_ref().ok_or(Refusal::Malformed)?.header_key
+                }
+            };
+            let part = Part::open(kind, header_key, message.header, sealed).ok_or(Refusal::Malformed)?;
+            next.kem.take(part).map_err(|_| Refusal::Malformed)?;
         }
+        next.prune(now);
+        Ok((next, plaintext))
+    }
+
+    /// Whether no epoch has come for too long.
+    pub(crate) fn is_overdue(&self, now: Timestamp) -> bool {
+        self.kem.is_overdue(now)
     }
 
     /// Skipped keys held.
@@ -264,14 +344,18 @@ impl Ratchet {
             .prune(self.receiving.as_ref().map(|chain| &chain.header_key), now);
     }
 
-    fn sending_step<R: CryptoRng + ?Sized>(&mut self, rng: &mut R) -> Result<(), SealError> {
+    fn sending_step<R: CryptoRng + ?Sized>(&mut self, now: Timestamp, rng: &mut R) -> Result<(), SealError> {
         let peer = self.peer.ok_or(SealError::NoSession)?;
         self.own = SecretKey::generate(rng);
         let shared = self
             .own
             .diffie_hellman(&peer)
             .map_err(|_| SealError::BadPeerKey)?;
-        let step = self.root.step(&shared);
+        let secret = self.kem.sending_secret();
+        let step = self.root.step(&shared, secret);
+        if secret.is_some() {
+            self.kem.mixed_by_sending(now).ok_or(SealError::ChainFull)?;
+        }
         (self.previous, self.sent) = (self.sent, 0);
         self.sending = Some(Chain {
             key: step.chain,
@@ -285,7 +369,7 @@ impl Ratchet {
         &self,
         header_key: &HeaderKey,
         n: u32,
-        message: &RatchetMessage<'_>,
+        message: Cut<'_>,
         ad: &[u8],
         now: Timestamp,
     ) -> Result<(Self, Vec<u8>), Refusal> {
@@ -293,18 +377,26 @@ impl Ratchet {
         let plaintext = open_with(key, message, ad)?;
         let mut next = self.clone();
         next.skipped.remove(header_key, n);
-        next.prune(now);
         Ok((next, plaintext))
     }
 
     fn open_current(
         &self,
-        chain: &Chain,
         header: &Header,
-        message: &RatchetMessage<'_>,
+        message: Cut<'_>,
         ad: &[u8],
         now: Timestamp,
     ) -> Result<(Self, Vec<u8>), Refusal> {
+        let chain = self.receiving.as_ref().ok_or(Refusal::Malformed)?;
+        if Some(header.ratchet_key) != self.peer {
+            return Err(Refusal::Malformed);
+        }
+        if header.epoch != self.kem.receiving_epoch() {
+            return Err(Refusal::Unsupported);
+        }
+        if header.n < self.received {
+            return self.open_skipped(&chain.header_key, header.n, message, ad, now);
+        }
         let received = header.n.checked_add(1).ok_or(Refusal::Malformed)?;
         within_bound(self.received, header.n)?;
         let (skipped, at) = chain.key.skip(self.received..header.n);
@@ -317,7 +409,6 @@ impl Ratchet {
             header_key: chain.header_key.clone(),
         });
         next.received = received;
-        next.prune(now);
         Ok((next, plaintext))
     }
 
@@ -325,7 +416,7 @@ impl Ratchet {
     fn open_next(
         &self,
         header: &Header,
-        message: &RatchetMessage<'_>,
+        message: Cut<'_>,
         ad: &[u8],
         now: Timestamp,
     ) -> Result<(Self, Vec<u8>), Refusal> {
@@ -343,11 +434,18 @@ impl Ratchet {
         let received = header.n.checked_add(1).ok_or(Refusal::Malformed)?;
         within_bound(self.received, header.previous)?;
         within_bound(0, header.n)?;
+        let secret = match self.kem.receiving_secret(header.epoch) {
+            StepSecret::Without => None,
+            StepSecret::With(secret) => Some(secret),
+            // This device was set back, or the peer breaks the rules.
+            StepSecret::Gone => return Err(Refusal::KeyGone),
+            StepSecret::Impossible => return Err(Refusal::Unsupported),
+        };
         let shared = self
             .own
             .diffie_hellman(&header.ratchet_key)
             .map_err(|_| Refusal::Malformed)?;
-        let step = self.root.step(&shared);
+        let step = self.root.step(&shared, secret);
         let (skipped, at) = step.chain.skip(0..header.n);
         let (message_key, chain_key) = at.step();
         let plaintext = open_with(&message_key, message, ad)?;
@@ -363,82 +461,8 @@ impl Ratchet {
         });
         (next.root, next.next_receiving) = (step.root, step.next_header_key);
         (next.peer, next.received, next.turn) = (Some(header.ratchet_key), received, Turn::Step);
-        next.prune(now);
+        next.kem.stepped_by_receiving(header.epoch, now);
         Ok((next, plaintext))
-    }
-
-    /// `RK NHKs NHKr DHs DHs.public` (32 each) `Ns Nr PN` (4 each) `step_due(1)`, then, each behind a presence byte,
-    /// `DHr(32)`, `CKs HKs` and `CKr HKr`, then the skip store.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.root.expose());
-        out.extend_from_slice(self.next_sending.expose());
-        out.extend_from_slice(self.next_receiving.expose());
-        out.extend_from_slice(self.own.to_bytes().expose());
-        out.extend_from_slice(self.own.public().as_bytes());
-        for count in [self.sent, self.received, self.previous] {
-            out.extend_from_slice(&count.to_be_bytes());
-        }
-        out.push(u8::from(self.turn == Turn::Step));
-        out.push(u8::from(self.peer.is_some()));
-        out.extend(self.peer.iter().flat_map(|peer| *peer.as_bytes()));
-        for chain in [&self.sending, &self.receiving] {
-            out.push(u8::from(chain.is_some()));
-            if let Some(chain) = chain {
-                out.extend_from_slice(chain.key.expose());
-                out.extend_from_slice(chain.header_key.expose());
-            }
-        }
-        self.skipped.write(out);
-    }
-
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, StoredError> {
-        let root = RootKey::new(Secret::new(reader.array()?));
-        let next_sending = HeaderKey::new(Secret::new(reader.array()?));
-        let next_receiving = HeaderKey::new(Secret::new(reader.array()?));
-        let own = SecretKey::from_parts(&Secret::new(reader.array()?), read_public(reader)?);
-        let (sent, received, previous) = (reader.u32()?, reader.u32()?, reader.u32()?);
-        let turn = if read_flag(reader)? {
-            Turn::Step
-        } else {
-            Turn::Continue
-        };
-        let peer = if read_flag(reader)? {
-            Some(read_public(reader)?)
-        } else {
-            None
-        };
-        let sending = Chain::read(reader)?;
-        let receiving = Chain::read(reader)?;
-        let skipped = SkippedKeys::read(reader)?;
-        if peer.is_none() && (sending.is_some() || receiving.is_some() || turn == Turn::Step) {
-            return Err(StoredError::Malformed);
-        }
-        Ok(Self {
-            root,
-            own,
-            peer,
-            sending,
-            receiving,
-            next_sending,
-            next_receiving,
-            sent,
-            received,
-            previous,
-            turn,
-            skipped,
-        })
-    }
-}
-
-impl Chain {
-    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, StoredError> {
-        if !read_flag(reader)? {
-            return Ok(None);
-        }
-        Ok(Some(Self {
-            key: ChainKey::new(Secret::new(reader.array()?)),
-            header_key: HeaderKey::new(Secret::new(reader.array()?)),
-        }))
     }
 }
 
@@ -457,21 +481,12 @@ fn within_bound(from: u32, to: u32) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn open_with(key: &MessageKey, message: &RatchetMessage<'_>, ad: &[u8]) -> Result<Vec<u8>, Refusal> {
-    key.open(&message.enc_header, ad, message.sealed)
-        .map_err(|_| Refusal::BadTag)
-}
-
-fn read_flag(reader: &mut Reader<'_>) -> Result<bool, StoredError> {
-    match reader.u8()? {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(StoredError::Malformed),
-    }
-}
-
-fn read_public(reader: &mut Reader<'_>) -> Result<PublicKey, StoredError> {
-    PublicKey::from_bytes(&reader.array()?).map_err(|_| StoredError::Malformed)
+fn open_with(key: &MessageKey, message: Cut<'_>, ad: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let head = Head {
+        header: message.header,
+        part: message.part.map_or(&[], |part| part.as_slice()),
+    };
+    key.open(head, ad, message.sealed).map_err(|_| Refusal::BadTag)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::{
     prekey_message::{EkHash, KemPart, PrekeyPrefix},
     prekeys::PrekeyStore,
     ratchet::{HeaderFacts, Located, Ratchet, RatchetMessage, Refusal},
+    sparse_kem::SparseKem,
 };
 
 /// Which side of the handshake this device was.
@@ -59,6 +60,7 @@ impl Session {
     pub(crate) fn initiate<R: CryptoRng + ?Sized>(
         me: &LocalDevice,
         bundle: &VerifiedBundle,
+        now: Timestamp,
         rng: &mut R,
     ) -> Result<Self, InitiateError> {
         let peer = bundle.peer();
@@ -105,7 +107,7 @@ impl Session {
             transcript,
             ek: *ek.public(),
             prefix: Some(prefix.to_bytes()),
-            ratchet: Ratchet::initiator(secrets.derive(&transcript), spk.public, rng)?,
+            ratchet: Ratchet::initiator(secrets.derive(&transcript), spk.public, now, rng)?,
         })
     }
 
@@ -115,6 +117,7 @@ impl Session {
         peer: &DeviceIdentity,
         prefix: &PrekeyPrefix,
         prekeys: &PrekeyStore,
+        now: Timestamp,
     ) -> Result<PrekeysUsed, OpenError> {
         let spk = prekeys.signed(prefix.spk_id).ok_or(OpenError::UnknownPrekey)?;
         let opk = match prefix.opk_id {
@@ -159,7 +162,7 @@ impl Session {
             transcript,
             ek: prefix.ek,
             prefix: None,
-            ratchet: Ratchet::responder(secrets.derive(&transcript), spk),
+            ratchet: Ratchet::responder(secrets.derive(&transcript), spk, now),
         };
         let kem_kind = kem.map(|(_, (kind, _))| kind);
         Ok(PrekeysUsed { kem_kind, session })
@@ -211,6 +214,7 @@ impl Session {
                 .open(located, message, &ad, now)
                 .map_err(|refusal| match refusal {
                     Refusal::Malformed => OpenError::Malformed,
+                    Refusal::Unsupported => OpenError::Unsupported,
                     Refusal::KeyGone => OpenError::KeyGone,
                     Refusal::SkipTooFar => OpenError::SkipTooFar(self.id()),
                     Refusal::BadTag => OpenError::BadTag,
@@ -240,6 +244,10 @@ impl Session {
     /// Whether this device began the session and has heard nothing in it.
     pub(crate) const fn is_unanswered(&self) -> bool {
         self.prefix.is_some()
+    }
+
+    pub(crate) fn is_overdue(&self, now: Timestamp) -> bool {
+        self.ratchet.is_overdue(now)
     }
 
     pub(crate) fn skipped_keys(&self) -> usize {
@@ -277,9 +285,11 @@ impl Session {
 
 /// The stored form.
 impl Session {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+    /// Without epochs.
+    const BEFORE_EPOCHS: u8 = 1;
 
-    /// `ver(1)=1 | suite(2) | role(1: 1 initiator, 2 responder) | T(32) | EK(32) | prefix length(2) | prefix | ratchet`.
+    /// `ver(1)=2 | suite(2) | role(1: 1 initiator, 2 responder) | T(32) | EK(32) | prefix length(2) | prefix | ratchet`.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let prefix = self.prefix.as_deref().unwrap_or_default();
         out.push(Self::VERSION);
@@ -296,7 +306,8 @@ impl Session {
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, StoredError> {
-        if reader.u8()? != Self::VERSION {
+        let version = reader.u8()?;
+        if !matches!(version, Self::VERSION | Self::BEFORE_EPOCHS) {
             return Err(StoredError::UnknownVersion);
         }
         let suite = Suite::from_u16(reader.u16()?).ok_or(StoredError::Malformed)?;
@@ -316,7 +327,10 @@ impl Session {
             (length, Role::Initiator) if length == full => Some(reader.take(length)?.to_vec()),
             _ => return Err(StoredError::Malformed),
         };
-        let ratchet = Ratchet::read(reader)?;
+        let ratchet = Ratchet::read(reader, |reader| match version {
+            Self::BEFORE_EPOCHS => Ok(SparseKem::of_older_session(role)),
+            _ => SparseKem::read(reader),
+        })?;
         Ok(Self {
             suite,
             role,

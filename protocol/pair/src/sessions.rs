@@ -85,6 +85,13 @@ impl SessionSet {
         self.sessions().map(Session::skipped_keys).sum()
     }
 
+    /// Whether the sending session has been without a new post-quantum epoch for too long, if both devices keep up a
+    /// post-quantum ratchet. Then sealing fails: tell the user and [`SessionSet::initiate`].
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.active.as_ref().is_some_and(|active| active.is_overdue(now))
+    }
+
     /// Begins a session, which sends from now on; the one before is archived.
     ///
     /// # Errors
@@ -99,7 +106,7 @@ impl SessionSet {
         if Address::from(bundle.peer()) != self.peer {
             return Err(InitiateError::OtherDevice);
         }
-        let session = Session::initiate(me, bundle, rng)?;
+        let session = Session::initiate(me, bundle, now, rng)?;
         let mut next = self.clone();
         next.retire_all(now);
         next.active = Some(session);
@@ -261,6 +268,7 @@ impl SessionSet {
             sent_at: outgoing.sent_at,
             own_list: outgoing.own_list,
             peer_list: outgoing.peer_list,
+            pq: outgoing.pq,
         };
         let (session, bytes) = session.seal(&route, &facts, plaintext, now, rng)?;
         let mut sessions = self.clone();
@@ -328,7 +336,7 @@ impl SessionSet {
         if Address::from(&introduction.peer) != prefix.initiator || prefix.initiator != self.peer {
             return Err(OpenError::Malformed);
         }
-        let begun = Session::respond(me, &introduction.peer, prefix, introduction.prekeys)?;
+        let begun = Session::respond(me, &introduction.peer, prefix, introduction.prekeys, now)?;
         let mut erase: Vec<_> = prefix.opk_id.into_iter().collect();
         if begun.kem_kind == Some(KemKind::OneTime) {
             erase.extend(prefix.kem.as_ref().map(|kem| kem.id));
@@ -450,42 +458,4 @@ fn opened(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use unhidra_chain::ListVersion;
-    use unhidra_crypto::x25519::PublicKey;
-    use unhidra_types::{DeviceId, UserId};
-
-    /// Invariant 13: a peer that seals a control message for a conversation, which the sending side here cannot.
-    #[test]
-    fn control_content_is_taken_from_the_control_log_only() {
-        let header = Header {
-            ratchet_key: PublicKey::from_bytes(&[9; 32]).unwrap(),
-            previous: 0,
-            n: 0,
-            content: ContentKind::Control,
-            sent_at: Timestamp::EPOCH,
-            own_list: ListVersion(1),
-            peer_list: ListVersion(1),
-        };
-        let peer = Address {
-            user: UserId::from_bytes([1; 16]),
-            device: DeviceId::from_bytes([2; 16]),
-        };
-        let open = |conversation, plaintext: &[u8]| {
-            let (set, session) = (SessionSet::new(peer), EkHash([0; 32]));
-            opened(set, session, &header, plaintext, conversation, None).map(|opened| opened.content)
-        };
-        let padded = padding::pad(&[b"content"]).unwrap();
-        let expected = Content::Control(b"content".to_vec());
-        assert_eq!(open(ConversationId::CONTROL, &padded), Ok(expected));
-        assert_eq!(
-            open(ConversationId::from_bytes([3; 16]), &padded),
-            Err(OpenError::BadTag)
-        );
-        assert_eq!(
-            open(ConversationId::CONTROL, b"not padded"),
-            Err(OpenError::Malformed)
-        );
-    }
-}
+mod tests;

@@ -12,11 +12,10 @@ mod network;
 
 use std::{alloc::System, fs, os::unix::fs::FileExt as _};
 
-use unhidra_chain::Capabilities;
 use unhidra_pair::prekeys::Prekey;
 use zeroizing_alloc::ZeroAlloc;
 
-use self::network::{Two, secrets_of_active};
+use self::network::{CURRENT, DAY, Two, secrets_of_active};
 
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
@@ -48,7 +47,7 @@ fn main() {
 
 fn no_secret_is_left_in_the_heap_after_its_owner_is_dropped() {
     let mut needles = Vec::new();
-    let mut two = Box::new(Two::with(Capabilities::PQ, 38));
+    let mut two = Box::new(Two::with(CURRENT, 38));
     talk(&mut two, &mut needles);
     // Their place stays allocated when they are dropped there: nobody wipes it but they themselves.
     let mut sessions = Vec::with_capacity(2);
@@ -74,6 +73,7 @@ fn no_secret_is_left_in_the_heap_after_its_owner_is_dropped() {
 /// Two devices talk, with messages that come late and a session that is archived. What they hold in the end is masked.
 fn talk(two: &mut Two, needles: &mut Vec<[u8; NEEDLE]>) {
     for _ in 0..3 {
+        two.now = two.now.saturating_add(DAY);
         for from in [0, 1] {
             two.send(from, b"late");
             two.exchange(from, b"on time");

@@ -20,6 +20,16 @@ pub const MAX_OLD_CHAINS: usize = 4;
 pub const SKIPPED_KEY_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 /// Messages in one sending chain before a new session is begun.
 pub const MAX_MESSAGES_PER_CHAIN: u32 = 1 << 20;
+/// Messages, both ways, after which a session is due for a post-quantum epoch.
+pub const EPOCH_MESSAGES: u16 = 32;
+/// Time after which it is: 24 h.
+pub const EPOCH_TIME: Duration = Duration::from_secs(86_400);
+/// A post-quantum part rides on the first message of a chain and every this many after it.
+pub const PART_INTERVAL: u32 = 8;
+/// How long an epoch may be due without coming: 30 d.
+pub const OVERDUE_TIME: Duration = Duration::from_secs(30 * 86_400);
+/// Sending chains that must have begun meanwhile: a pause is no dropping.
+pub const OVERDUE_CHAINS: u8 = 8;
 /// Receive-only sessions kept per pair of devices, besides the active one.
 pub const MAX_ARCHIVED_SESSIONS: usize = 8;
 /// Ephemeral keys of accepted first messages that a device remembers.

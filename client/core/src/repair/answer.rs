@@ -4,16 +4,16 @@
 //! device was a recipient exactly when the chain that is held now contains, for that device, the certificate that the
 //! outbox entry names; a renewal keeps its keys. It must be live now as well. Nobody else is told anything.
 
-use bytes::Bytes;
-use unhidra_chain::Chain;
-use unhidra_pair::{Address, EkHash, Kind, Outgoing, SealError};
+use unhidra_chain::{Chain, PqRatchet};
+use unhidra_pair::{Address, EkHash, Outgoing, SealError};
 use unhidra_types::UserId;
 use unhidra_wire::{
     content::Unopened,
-    frame::{CapsuleKind, ListVersion, MAX_ATTEMPT},
+    frame::{ListVersion, MAX_ATTEMPT},
 };
 
 use crate::{
+    epochs::pq_ratchet,
     outbox::{self, Entry, Queued, SealedCapsule, SealedMessage, State},
     security::{SecurityEvent, Suspicion},
     step::Step,
@@ -115,12 +115,17 @@ impl Step<'_> {
             let of_user = lists.iter().find(|list| list.user == user);
             unhidra_chain::ListVersion(of_user.map_or(0, |list| list.version))
         };
+        let (own, theirs) = (self.chain(self.me.user)?, self.chain(peer.user)?);
+        let pq = own.zip(theirs).map_or(PqRatchet::Lacking, |(own, theirs)| {
+            pq_ratchet(&own, self.me.device, &theirs, peer.device)
+        });
         let outgoing = Outgoing {
             sender: self.me.address(),
             msg_id: entry.msg_id,
             sent_at: sealed.sent_at,
             own_list: version(self.me.user),
             peer_list: version(peer.user),
+            pq,
         };
         let (conversation, now) = (entry.conversation, self.now);
         let capsule = self.with_sessions(peer, |sessions, rng| {
@@ -141,15 +146,7 @@ impl Step<'_> {
                 sent_at: sealed.sent_at,
                 body: None,
                 lists,
-                capsules: vec![SealedCapsule {
-                    device: peer.device,
-                    cert_hash,
-                    kind: match kind {
-                        Kind::Prekey => CapsuleKind::Prekey,
-                        Kind::Ratchet => CapsuleKind::Ratchet,
-                    },
-                    bytes: Bytes::from(bytes),
-                }],
+                capsules: vec![SealedCapsule::new(peer.device, cert_hash, kind, bytes)],
             }),
         };
         self.enqueue(&answer, &Queued::new(conversation, entry.msg_id), State::Ready)

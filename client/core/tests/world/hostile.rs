@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use unhidra_chain::ListVersion;
+use unhidra_chain::{ListVersion, PqRatchet};
 use unhidra_client::{
     device::Standing,
     security::Suspicion,
@@ -322,6 +322,7 @@ fn claimed(world: &mut World, own_list: u32, seq: u64) -> ServerFrame {
         sent_at: world.now,
         own_list: ListVersion(own_list),
         peer_list: ListVersion(1),
+        pq: PqRatchet::Kept,
     };
     let key: &BodyKey = &body.capsule;
     let sealed = sessions

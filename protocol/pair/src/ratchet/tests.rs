@@ -3,18 +3,22 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use std::vec::Vec;
+use unhidra_chain::codec::Reader;
 use unhidra_crypto::instrument;
+use unhidra_types::Secret;
 
 use super::*;
+use crate::{error::StoredError, sparse_kem::SparseKem};
 
-const NOW: Timestamp = Timestamp::from_millis(1_000_000);
-const SUITE: Suite = Suite::Hybrid;
-const AD: &[u8] = b"associated data";
-const FACTS: HeaderFacts = HeaderFacts {
+pub(super) const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+pub(super) const SUITE: Suite = Suite::Hybrid;
+pub(super) const AD: &[u8] = b"associated data";
+pub(super) const FACTS: HeaderFacts = HeaderFacts {
     content: ContentKind::Control,
     sent_at: NOW,
     own_list: ListVersion(1),
     peer_list: ListVersion(1),
+    pq: PqRatchet::Kept,
 };
 
 /// Canonical encodings of points of small order.
@@ -26,10 +30,10 @@ const LOW_ORDER: [[u8; 32]; 5] = [
     *b"\x5f\x9c\x95\xbc\xa3\x50\x8c\x24\xb1\xd0\xb1\x55\x9c\x83\xef\x5b\x04\x44\x5c\xc4\x58\x1c\x8e\x86\xd8\x22\x4e\xdd\xd0\x9f\x11\x57",
 ];
 
-struct Pair {
-    a: Ratchet,
-    b: Ratchet,
-    rng: ChaCha20Rng,
+pub(super) struct Pair {
+    pub(super) a: Ratchet,
+    pub(super) b: Ratchet,
+    pub(super) rng: ChaCha20Rng,
 }
 
 impl Pair {
@@ -42,16 +46,16 @@ impl Pair {
             initiator_header_key: HeaderKey::new(Secret::new([2; 32])),
             responder_header_key: HeaderKey::new(Secret::new([3; 32])),
         };
-        let a = Ratchet::initiator(keys(), *spk.public(), &mut rng).unwrap();
+        let a = Ratchet::initiator(keys(), *spk.public(), NOW, &mut rng).unwrap();
         Self {
             a,
-            b: Ratchet::responder(keys(), spk),
+            b: Ratchet::responder(keys(), spk, NOW),
             rng,
         }
     }
 
     /// After one message from `A` to `B`.
-    fn begun() -> Self {
+    pub(super) fn begun() -> Self {
         let mut pair = Self::fresh();
         pair.a_to_b();
         pair
@@ -67,7 +71,7 @@ impl Pair {
         (self.a, self.b) = (a, b);
     }
 
-    fn b_to_a(&mut self) {
+    pub(super) fn b_to_a(&mut self) {
         let (b, bytes) = self
             .b
             .seal(SUITE, &FACTS, AD, b"text", NOW, &mut self.rng)
@@ -81,13 +85,15 @@ impl Pair {
     fn misbehave(&mut self, change: impl FnOnce(&mut Header)) -> (Result<(), Refusal>, instrument::Trace) {
         let mut a = self.a.clone();
         if a.turn == Turn::Step {
-            a.sending_step(&mut self.rng).unwrap();
+            a.sending_step(NOW, &mut self.rng).unwrap();
         }
         let chain = a.sending.unwrap();
         let mut header = Header {
             ratchet_key: *a.own.public(),
             previous: a.previous,
             n: a.sent,
+            epoch: a.kem.epoch(),
+            part: None,
             content: FACTS.content,
             sent_at: NOW,
             own_list: FACTS.own_list,
@@ -96,7 +102,11 @@ impl Pair {
         change(&mut header);
         let (message_key, _) = chain.key.step();
         let enc_header = chain.header_key.seal(SUITE, header, &mut self.rng).unwrap();
-        let sealed = message_key.seal(&enc_header, AD, b"text").unwrap();
+        let head = Head {
+            header: &enc_header,
+            part: &[],
+        };
+        let sealed = message_key.seal(head, AD, b"text").unwrap();
         let bytes = [enc_header.as_bytes().as_slice(), &sealed].concat();
         let before = stored(&self.b);
         let (result, trace) = instrument::record(|| open(&self.b, &bytes).map(|_| ()));
@@ -105,13 +115,13 @@ impl Pair {
     }
 }
 
-fn open(ratchet: &Ratchet, bytes: &[u8]) -> Result<(Ratchet, Vec<u8>), Refusal> {
+pub(super) fn open(ratchet: &Ratchet, bytes: &[u8]) -> Result<(Ratchet, Vec<u8>), Refusal> {
     let message = RatchetMessage::parse(bytes).unwrap();
     let located = ratchet.locate(SUITE, &message).unwrap().unwrap();
     ratchet.open(&located, &message, AD, NOW)
 }
 
-fn stored(ratchet: &Ratchet) -> Vec<u8> {
+pub(super) fn stored(ratchet: &Ratchet) -> Vec<u8> {
     let mut out = Vec::new();
     ratchet.write(&mut out);
     out
@@ -212,7 +222,8 @@ fn a_full_chain_seals_no_more() {
 /// Invariant 15.
 #[test]
 fn a_stored_state_that_no_step_leads_to_is_refused() {
-    let read = |ratchet: &Ratchet| Ratchet::read(&mut Reader::new(&stored(ratchet))).map(|_| ());
+    let read =
+        |ratchet: &Ratchet| Ratchet::read(&mut Reader::new(&stored(ratchet)), SparseKem::read).map(|_| ());
     let mut pair = Pair::fresh();
     assert_eq!((read(&pair.a), read(&pair.b)), (Ok(()), Ok(())));
     pair.b.turn = Turn::Step;

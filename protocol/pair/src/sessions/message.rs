@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use unhidra_chain::{
-    ListVersion,
+    ListVersion, PqRatchet,
     prekey::{KemKind, PrekeyId},
 };
 use unhidra_types::{ConversationId, MsgId, Timestamp};
@@ -91,6 +91,8 @@ pub struct Outgoing {
     pub own_list: ListVersion,
     /// The version of the peer's chain used.
     pub peer_list: ListVersion,
+    /// By the newest certificates of both devices.
+    pub pq: PqRatchet,
 }
 
 /// A sealed message: store the set and the bytes in one transaction, then send. A retry sends the stored bytes.

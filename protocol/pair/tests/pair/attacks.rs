@@ -1,10 +1,9 @@
 //! Attacks that have broken others, each as it was done.
 
-use unhidra_chain::Capabilities;
 use unhidra_pair::{OpenError, SessionSet};
 use unhidra_types::limits::MAX_ARCHIVED_SESSIONS;
 
-use crate::network::{Mail, Two, User};
+use crate::network::{CURRENT, Mail, Two, User};
 
 fn sessions(two: &Two, at: usize) -> SessionSet {
     two.devices[at].sessions(two.devices[1 - at].address())
@@ -36,7 +35,7 @@ fn two_who_begin_at_once_take_two_one_time_keys_and_both_begin_when_there_are_no
     for left in [2, 1, 0] {
         let mut two = Two::new(91);
         let mut carol = User::new(&mut two.rng);
-        let mut third = carol.device(Capabilities::PQ, &mut two.rng);
+        let mut third = carol.device(CURRENT, &mut two.rng);
         two.devices[1].stock.one_time.truncate(left);
         two.devices[1].stock.kem.truncate(left);
         let bob = two.devices[1].address();
@@ -77,7 +76,7 @@ fn the_oldest_of_the_sessions_goes_first() {
 fn a_session_begun_in_anothers_name_is_not_taken() {
     let mut two = Two::acquainted(93);
     let mut mallory = User::new(&mut two.rng);
-    let mut device = mallory.device(Capabilities::PQ, &mut two.rng);
+    let mut device = mallory.device(CURRENT, &mut two.rng);
     let (alice, bob) = (two.devices[0].address(), two.devices[1].address());
     device.initiate(&mut two.devices[1], &two.users[1].chain, two.now, &mut two.rng);
     let mut mail = device.send(bob, b"it is me, Alice", two.now, &mut two.rng);

@@ -5,21 +5,18 @@ use std::collections::{BTreeSet, HashSet};
 use proptest::prelude::*;
 use unhidra_chain::label;
 use unhidra_crypto::{hash::sha256, instrument, kdf};
-use unhidra_pair::{Kind, OpenError};
+use unhidra_pair::OpenError;
 use unhidra_types::Secret;
 
-use crate::network::{Mail, Two, cases};
+use crate::network::{DAY, Mail, Two, cases, ratchet_message};
 
 /// How far a thief moves each stolen secret forward as if it were a chain key.
 const STEPS: usize = 8;
 
 /// The AEAD key of the message at this position, if `mk` is its message key.
 fn message_key(mk: &Secret<32>, mail: &Mail) -> [u8; 32] {
-    let ratchet_message = match mail.envelope.kind {
-        Kind::Prekey => &mail.bytes[1_198..],
-        Kind::Ratchet => &mail.bytes,
-    };
-    let info: [&[u8]; 2] = [label!("UNH1/msg"), &sha256(&[&ratchet_message[..90]])];
+    let head = if Two::has_part(mail) { 90 + 1_212 } else { 90 };
+    let info: [&[u8]; 2] = [label!("UNH1/msg"), &sha256(&[&ratchet_message(mail)[..head]])];
     let okm = kdf::hkdf::<44>(&[0; 32], &[mk.expose()], &info);
     okm.expose()[..32].try_into().unwrap()
 }
@@ -58,6 +55,7 @@ proptest! {
             turns
                 .into_iter()
                 .map(|from| {
+                    two.now = two.now.saturating_add(DAY);
                     let mail = two.send(from, b"secret");
                     two.deliver(&mail).unwrap();
                     mail

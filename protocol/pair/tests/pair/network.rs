@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::LazyLock,
+    time::Duration,
 };
 
 use proptest::test_runner::Config as ProptestConfig;
@@ -10,21 +11,24 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use unhidra_chain::{
     Bundle, Capabilities, Chain, DeviceCertificate, DeviceIdentity, DeviceKind, Expected, Genesis,
-    ListVersion, Validity, VerifiedBundle,
+    ListVersion, PqRatchet, Validity, VerifiedBundle,
     direct::direct_conversation,
     prekey::{Generation, KemPrekey, OneTimePrekey},
     record::Subject,
 };
 use unhidra_crypto::{ed25519::SigningKey, x25519::SecretKey};
 use unhidra_pair::{
-    Address, Content, EkHash, Envelope, Introduction, IntroductionError, LocalDevice, OpenError, Opened,
-    Outgoing, PrekeyPrefix, PrekeyStore, Publisher, Received, SeenEk, SessionSet,
+    Address, Content, EkHash, Envelope, Introduction, IntroductionError, Kind, LocalDevice, OpenError,
+    Opened, Outgoing, PrekeyPrefix, PrekeyStore, Publisher, Received, SeenEk, SessionSet,
     body::{self, Context, Plaintext},
     prekeys::{PublicPrekeys, StandingPrekeys},
 };
 use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, UserId};
 
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+/// What the devices of a current program can do.
+pub(crate) const CURRENT: Capabilities = Capabilities::PQ.with(Capabilities::PQ_RATCHET);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
@@ -235,6 +239,8 @@ impl Device {
             sent_at: now,
             own_list: ListVersion(1),
             peer_list: ListVersion(1),
+            // Both ends of a conversation in these tests can do the same.
+            pq: PqRatchet::between(self.capabilities, self.capabilities),
         }
     }
 
@@ -370,10 +376,10 @@ pub(crate) struct Two {
 }
 
 impl Two {
-    /// Both devices have `pq`. Every seed has the same identities and prekeys, which are slow to make, and randomness
+    /// Both devices have `pq` and `pq_ratchet`. Every seed has the same identities and prekeys, which are slow to make, and randomness
     /// of its own from here on.
     pub(crate) fn new(seed: u64) -> Self {
-        static BASE: LazyLock<Two> = LazyLock::new(|| Two::with(Capabilities::PQ, 0));
+        static BASE: LazyLock<Two> = LazyLock::new(|| Two::with(CURRENT, 0));
         let mut two = BASE.clone();
         two.rng = rng(seed);
         two
@@ -437,6 +443,11 @@ impl Two {
         self.deliver(&mail).unwrap().unwrap()
     }
 
+    /// What the network sees of a mail's post-quantum part: nothing but that it is there.
+    pub(crate) fn has_part(mail: &Mail) -> bool {
+        ratchet_message(mail).len() == 170 + 1_212
+    }
+
     /// Everything that the device stores about the other.
     pub(crate) fn stored(&self, at: usize) -> Vec<u8> {
         let peer = self.devices[1 - at].address();
@@ -448,6 +459,14 @@ pub(crate) fn random(rng: &mut ChaCha20Rng) -> [u8; 16] {
     let mut bytes = [0; 16];
     rng.fill_bytes(&mut bytes);
     bytes
+}
+
+/// The ratchet message of a mail, without what stands before it in a first message of the hybrid suite.
+pub(crate) fn ratchet_message(mail: &Mail) -> &[u8] {
+    match mail.envelope.kind {
+        Kind::Prekey => &mail.bytes[PrekeyPrefix::HYBRID_BYTES..],
+        Kind::Ratchet => &mail.bytes,
+    }
 }
 
 /// `RK NHKs NHKr DHs` and, behind `DHs.public Ns Nr PN step_due DHr`, both chains: of the active session of a stored set

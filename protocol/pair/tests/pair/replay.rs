@@ -1,9 +1,9 @@
 //! Messages that come again, or come to somebody else.
 
-use unhidra_chain::{Capabilities, prekey::KemKind};
+use unhidra_chain::prekey::KemKind;
 use unhidra_pair::{OpenError, SeenEk};
 
-use crate::network::Two;
+use crate::network::{CURRENT, Two};
 
 /// Invariant 10.
 #[test]
@@ -78,7 +78,7 @@ fn a_message_reflected_to_its_sender_does_not_open() {
 fn a_message_to_one_device_does_not_open_at_another_of_the_same_user() {
     let mut two = Two::new(5);
     let first = two.send(0, b"first");
-    let mut second_device = two.users[1].device(Capabilities::PQ, &mut two.rng);
+    let mut second_device = two.users[1].device(CURRENT, &mut two.rng);
     let chain = two.users[0].chain.clone();
     let refused = second_device.receive(&first, &chain, two.now);
     assert_eq!(refused, Err(OpenError::UnknownPrekey));

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, fs, path::PathBuf};
 use unhidra_chain::Capabilities;
 use unhidra_pair::{Content, Publisher, SessionSet, StoredError, prekeys::Prekey};
 
-use crate::network::{Mail, Two, secrets_of_active};
+use crate::network::{CURRENT, DAY, Mail, Two, rng, secrets_of_active};
 
 /// Compares `bytes` with the golden file, or writes it when `UNHIDRA_BLESS` is set.
 fn golden(name: &str, bytes: &[u8]) {
@@ -53,8 +53,11 @@ struct History {
     control: Vec<u8>,
 }
 
+/// Devices without `pq_ratchet`: what they send is what was sent before there was one.
 fn history() -> History {
-    history_of(Two::new(20))
+    let mut two = Two::with(Capabilities::PQ, 0);
+    two.rng = rng(20);
+    history_of(two)
 }
 
 /// The same between devices without `pq`, whose sessions have suite `0x0001`.
@@ -147,6 +150,80 @@ fn a_set_of_the_first_version_still_opens_the_golden_message() {
     assert_eq!(two.deliver(&mail).unwrap().unwrap().text, b"late");
 }
 
+/// Invariant 15: sessions of before there were epochs open what was sent then, and go on to epochs.
+#[test]
+fn sessions_stored_before_there_were_epochs_go_on_to_epochs() {
+    let mut two = history().two;
+    two.devices[1].known.clear();
+    for (at, name) in [
+        (0, "session_set_initiator_before_epochs.hex"),
+        (1, "session_set_responder_before_epochs.hex"),
+    ] {
+        let stored = SessionSet::from_bytes(&read_golden(name)).unwrap();
+        two.devices[at].store(&stored);
+    }
+    let mail = Mail {
+        bytes: read_golden("ratchet_message.hex"),
+        object: read_golden("body_object.hex"),
+        ..history().late
+    };
+    assert_eq!(two.deliver(&mail).unwrap().unwrap().text, b"late");
+    // Until both certificates say so, nothing rides along.
+    let mail = two.send(1, b"as before");
+    assert!(!Two::has_part(&mail));
+    two.deliver(&mail).unwrap();
+    for device in &mut two.devices {
+        device.capabilities = CURRENT;
+    }
+    let mut parts = 0;
+    for from in [0, 1, 0, 1, 0, 1] {
+        let mail = two.send(from, b"upgraded");
+        parts += usize::from(Two::has_part(&mail));
+        two.deliver(&mail).unwrap();
+    }
+    assert!(parts >= 2, "{parts}: a key and a ciphertext");
+}
+
+/// Invariant 15: every state between two epochs, and the messages that lead through them.
+#[test]
+fn epochs_in_every_state_are_those_of_the_golden_files() {
+    let mut two = Two::acquainted(24);
+    two.now = two.now.saturating_add(DAY);
+    let mut mails = Vec::new();
+    for (from, sent, opened) in [
+        (0, Some("key_sent"), Some("key_held")),
+        (1, Some("ciphertext_sent"), Some("secret_held")),
+        (0, Some("epoch_1_mixed"), Some("epoch_1_ready")),
+    ] {
+        let mail = two.send(from, b"text");
+        for (at, name) in [(from, sent), (1 - from, opened)] {
+            if at != from {
+                two.deliver(&mail).unwrap();
+            }
+            if let Some(name) = name {
+                let stored = two.stored(at);
+                golden(&format!("session_set_{name}.hex"), &stored);
+                let set = SessionSet::from_bytes(&stored).unwrap();
+                assert_eq!(set.to_bytes(), stored);
+                for length in 0..stored.len() {
+                    assert!(
+                        SessionSet::from_bytes(&stored[..length]).is_err(),
+                        "{name}: {length} bytes"
+                    );
+                }
+                assert!(stored.len() <= 2_048, "{name}: {} B", stored.len());
+            }
+        }
+        mails.push(mail);
+    }
+    golden("key_message.hex", &mails[0].bytes);
+    golden("ciphertext_message.hex", &mails[1].bytes);
+    assert_eq!(
+        mails.iter().map(|mail| mail.bytes.len()).collect::<Vec<_>>(),
+        [1_382, 1_382, 170]
+    );
+}
+
 /// Invariant 15.
 #[test]
 fn truncated_extended_and_foreign_states_are_refused() {
@@ -168,7 +245,7 @@ fn truncated_extended_and_foreign_states_are_refused() {
         // The set's own version, and that of its first session.
         for version in [0, 34] {
             let mut other = bytes.clone();
-            other[version] += 1;
+            other[version] = 3;
             assert_eq!(
                 SessionSet::from_bytes(&other).map(|_| ()),
                 Err(StoredError::UnknownVersion)
