@@ -490,4 +490,6 @@ fn open_with(key: &MessageKey, message: Cut<'_>, ad: &[u8]) -> Result<Vec<u8>, R
 }
 
 #[cfg(test)]
+mod epoch_tests;
+#[cfg(test)]
 mod tests;

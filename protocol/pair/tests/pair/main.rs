@@ -11,6 +11,8 @@ mod conversation;
 #[cfg(test)]
 mod crossing;
 #[cfg(test)]
+mod epochs;
+#[cfg(test)]
 mod forgery;
 #[cfg(test)]
 mod handshake;
