@@ -3,8 +3,18 @@
 //! It talks to a server that runs, by its address and nothing else, so that an operator may use it on a deployment;
 //! who starts servers beside each other and compares them is `unhidra-testkit`.
 //!
-//! - [`measure`]: CPU, memory and run queue of a process   - [`latency`]: a histogram   - [`report`]: the table
+//! - [`target`]: where load goes
+//! - [`http`]: REST from a chosen source address
+//! - [`measure`]: CPU, memory and run queue of a process
+//! - [`latency`]: a histogram
+//! - [`report`]: the table
+//! - [`progress`]: what goes on
 
+pub mod http;
 pub mod latency;
 pub mod measure;
+pub mod progress;
 pub mod report;
+pub mod target;
+
+pub use self::{progress::Progress, target::Target};
