@@ -10,11 +10,17 @@
 //! - [`report`]: the table
 //! - [`progress`]: what goes on
 
+#[cfg_attr(not(test), expect(dead_code, reason = "who uses it comes next"))]
+pub mod dialect;
 pub mod http;
 pub mod latency;
 pub mod measure;
 pub mod progress;
 pub mod report;
+#[cfg_attr(not(test), expect(dead_code, reason = "who uses it comes next"))]
+mod stamp;
 pub mod target;
+#[cfg_attr(not(test), expect(dead_code, reason = "who uses it comes next"))]
+mod websocket;
 
 pub use self::{progress::Progress, target::Target};
