@@ -5,19 +5,23 @@
 //!
 //! - [`target`]: where load goes
 //! - [`http`]: REST from a chosen source address
+//! - [`seat`]: a place in a conversation
+//! - [`flow`]: messages through conversations
 //! - [`measure`]: CPU, memory and run queue of a process
 //! - [`latency`]: a histogram
 //! - [`report`]: the table
 //! - [`progress`]: what goes on
 
-#[cfg_attr(not(test), expect(dead_code, reason = "who uses it comes next"))]
 pub mod dialect;
+pub mod flow;
 pub mod http;
 pub mod latency;
 pub mod measure;
 pub mod progress;
+mod random;
 pub mod report;
-#[cfg_attr(not(test), expect(dead_code, reason = "who uses it comes next"))]
+pub mod seat;
+mod socket;
 mod stamp;
 pub mod target;
 #[cfg_attr(not(test), expect(dead_code, reason = "who uses it comes next"))]
