@@ -7,6 +7,7 @@
 //! - [`http`]: REST from a chosen source address
 //! - [`seat`]: a place in a conversation
 //! - [`flow`]: messages through conversations
+//! - [`reference`]: servers to compare with
 //! - [`measure`]: CPU, memory and run queue of a process
 //! - [`latency`]: a histogram
 //! - [`report`]: the table
@@ -19,12 +20,12 @@ pub mod latency;
 pub mod measure;
 pub mod progress;
 mod random;
+pub mod reference;
 pub mod report;
 pub mod seat;
 mod socket;
 mod stamp;
 pub mod target;
-#[cfg_attr(not(test), expect(dead_code, reason = "who uses it comes next"))]
 mod websocket;
 
 pub use self::{progress::Progress, target::Target};
