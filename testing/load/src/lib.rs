@@ -3,21 +3,19 @@
 //! It talks to a server that runs, by its address and nothing else, so that an operator may use it on a deployment;
 //! who starts servers beside each other and compares them is `unhidra-testkit`.
 //!
-//! - [`target`]: where load goes
-//! - [`http`]: REST from a chosen source address
-//! - [`seat`]: a place in a conversation
-//! - [`flow`]: messages through conversations
-//! - [`reference`]: servers to compare with
-//! - [`measure`]: CPU, memory and run queue of a process
-//! - [`latency`]: a histogram
-//! - [`report`]: the table
-//! - [`progress`]: what goes on
+//! - [`target`]: where load goes                           - [`http`]: REST from a chosen source address
+//! - [`account`], [`population`]: accounts made for load   - [`seat`]: a place in a conversation
+//! - [`flow`]: messages through conversations              - [`reference`]: servers to compare with
+//! - [`measure`]: CPU, memory and run queue of a process   - [`latency`]: a histogram
+//! - [`report`]: the table                                 - [`progress`]: what goes on
 
+pub mod account;
 pub mod dialect;
 pub mod flow;
 pub mod http;
 pub mod latency;
 pub mod measure;
+pub mod population;
 pub mod progress;
 mod random;
 pub mod reference;
@@ -28,4 +26,4 @@ mod stamp;
 pub mod target;
 mod websocket;
 
-pub use self::{progress::Progress, target::Target};
+pub use self::{population::Population, progress::Progress, target::Target};
