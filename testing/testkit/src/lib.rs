@@ -14,9 +14,10 @@
 //! - [`secrets`], [`blind`]: what must stay secret, and is it - [`proxy`]: a way on which things change
 //! - [`endpoint`]: where a server listens, by TLS or not
 //! - [`anchor`]: other servers, to compare with
-//! - [`wait`]: for a condition of another process
+//! - [`wait`]: for a condition of another process          - [`bench`]: servers beside each other under load
 
 pub mod anchor;
+pub mod bench;
 pub mod blind;
 pub mod chaos;
 pub mod endpoint;

@@ -1,0 +1,136 @@
+//! The comparison of servers under load as a program, which is also the reference servers: `cargo xtask bench`.
+
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use tokio::{net::TcpListener, runtime::Builder};
+use unhidra_load::{
+    Progress,
+    reference::{Durability, serve},
+    report::Report,
+};
+use unhidra_testkit::bench::{self, Options, Size, scenario::Scenario};
+
+/// Loads servers beside each other and says what each message costs.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs scenarios and prints a table
+    Run(Run),
+    /// Is a reference server, until it is killed
+    Reference {
+        /// Appends and synchronises this file before anything is passed on
+        #[arg(long)]
+        log: Option<PathBuf>,
+    },
+}
+
+#[derive(Args)]
+struct Run {
+    /// The server's program
+    #[arg(long)]
+    program: PathBuf,
+    /// The server's program of another revision
+    #[arg(long)]
+    other: Option<PathBuf>,
+    /// What to run; everything unless named
+    #[arg(long)]
+    scenario: Vec<Scenario>,
+    /// How often
+    #[arg(long, default_value_t = 3)]
+    runs: u32,
+    /// Seconds of one measurement
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// Small sizes, and no targets
+    #[arg(long)]
+    quick: bool,
+    /// The commit that is measured
+    #[arg(long, default_value = "unknown")]
+    commit: String,
+    /// How a reader repeats it
+    #[arg(long, default_value = "cargo xtask bench")]
+    command: String,
+    /// Where the JSON goes; the table goes beside it
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run(run) => run.run(),
+        Command::Reference { log } => reference(log),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Run {
+    fn run(self) -> anyhow::Result<()> {
+        let scenarios = match self.scenario.is_empty() {
+            true => Scenario::ALL.to_vec(),
+            false => self.scenario,
+        };
+        let options = Options {
+            program: self.program,
+            other: self.other,
+            reference: std::env::current_exe().context("find this program")?,
+            scenarios,
+            runs: self.runs,
+            duration: Duration::try_from_secs_f64(self.seconds).context("a measurement takes some time")?,
+            size: if self.quick { Size::Quick } else { Size::Whole },
+        };
+        let about = Report {
+            commit: self.commit,
+            machine: machine(),
+            command: self.command,
+            ..Report::default()
+        };
+        let report = bench::run(options, about, Progress::new(|line| eprintln!("{line}")))?;
+        let table = report.table();
+        if let Some(output) = self.output {
+            fs::write(&output, report.json()?).with_context(|| format!("write {}", output.display()))?;
+            let beside = output.with_extension("md");
+            fs::write(&beside, &table).with_context(|| format!("write {}", beside.display()))?;
+        }
+        println!("{table}");
+        Ok(())
+    }
+}
+
+fn reference(log: Option<PathBuf>) -> anyhow::Result<()> {
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start a runtime")?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("listen")?;
+        println!("listening on http://{}", listener.local_addr().context("listen")?);
+        serve(listener, log.map_or(Durability::None, Durability::Synced)).await
+    })
+}
+
+/// Processors and system, as a reader needs them to judge figures.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or("unknown processor", |rest| {
+            rest.trim_start_matches([' ', '\t', ':'])
+        });
+    let version = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{cores} cores of {model}, Linux {}", version.trim())
+}
