@@ -2,6 +2,7 @@
 
 mod anchors;
 mod api_fuzz;
+mod bench;
 mod chaos;
 mod hostile;
 mod invariants;
@@ -45,6 +46,8 @@ enum Command {
     ApiFuzz(api_fuzz::ApiFuzz),
     /// Measure NATS, Mosquitto, and ejabberd with PostgreSQL, as our server is measured
     Anchors(anchors::Anchors),
+    /// Measure the server and reference servers beside each other under load
+    Bench(bench::Bench),
     /// Everything that a release would need: format, lints, layers, documentation, tests
     Ci,
 }
@@ -72,6 +75,7 @@ fn run() -> anyhow::Result<()> {
         Command::TlsCheck => tls_check::run(&root),
         Command::ApiFuzz(fuzz) => api_fuzz::run(&root, &fuzz),
         Command::Anchors(anchors) => anchors::run(&root, &anchors),
+        Command::Bench(bench) => bench::run(&root, &bench),
         Command::Ci => suite::ci(&root),
     }
 }
