@@ -3,6 +3,7 @@
 //! Decoding shares the payload bytes of the frame it came from; nothing is copied.
 
 mod codec;
+mod message;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use unhidra_types::{ConversationId, DeviceId, MsgId, SessionId, Timestamp, UserId};
+
+pub use message::messages;
 
 /// The subprotocol that both sides select.
 pub const SUBPROTOCOL: &str = "unhidra.v1";

@@ -12,6 +12,7 @@ use unhidra_types::{
 use super::{
     Append, Appended, Capsule, CapsuleKind, ClientFrame, Deliver, ENVELOPE_VERSION, FRAME_OVERHEAD,
     FrameError, ListVersion, MAX_ATTEMPT, PrekeyStock, Refusal, Refused, ServerFrame, Welcome,
+    message::{MAX_HEAD, put_head},
 };
 use crate::proto::frame as proto;
 
@@ -71,6 +72,22 @@ impl ServerFrame {
     /// Encodes for one binary WebSocket message.
     #[must_use]
     pub fn encode(&self) -> Bytes {
+        self.to_proto().encode_to_vec().into()
+    }
+
+    /// Encodes with the head of the one frame that a server sends it in, as it goes over the socket: what many connections
+    /// get is laid out once.
+    #[must_use]
+    pub fn encode_message(&self) -> Bytes {
+        let frame = self.to_proto();
+        let length = frame.encoded_len();
+        let mut message = Vec::with_capacity(length.saturating_add(MAX_HEAD));
+        put_head(&mut message, length);
+        frame.encode_raw(&mut message);
+        message.into()
+    }
+
+    fn to_proto(&self) -> proto::ServerFrame {
         use proto::server_frame::Kind;
         let kind = match self {
             Self::Welcome(welcome) => Kind::Welcome(welcome.to_proto()),
@@ -98,7 +115,7 @@ impl ServerFrame {
                 head: Some(head.to_proto()),
             }),
         };
-        proto::ServerFrame { kind: Some(kind) }.encode_to_vec().into()
+        proto::ServerFrame { kind: Some(kind) }
     }
 
     /// Decodes one binary WebSocket message. `None` stands for a kind of a later version, to be ignored.

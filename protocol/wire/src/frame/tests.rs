@@ -84,6 +84,16 @@ fn an_oversized_frame_is_refused_before_it_is_parsed() {
 }
 
 #[test]
+fn a_message_is_the_encoded_frame_behind_a_head() {
+    let frame = ServerFrame::Skip {
+        conversation: append().conversation,
+        from: 1,
+        to: 900,
+    };
+    assert_eq!(frame.encode_message(), messages(&[frame.encode()]));
+}
+
+#[test]
 fn a_server_frame_of_a_later_version_is_ignored() {
     // Field 100, length-delimited, empty.
     assert_eq!(
