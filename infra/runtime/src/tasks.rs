@@ -20,7 +20,7 @@ use tokio_util::{
     sync::{CancellationToken, WaitForCancellationFuture},
     task::TaskTracker,
 };
-use tracing::{Instrument as _, error, info_span};
+use tracing::{Instrument as _, debug_span, error, info_span};
 
 /// When a task is asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,7 +98,8 @@ impl Tasks {
     {
         let group = self.group(stage);
         let stop = Stop(group.stop.clone());
-        let work = AssertUnwindSafe(task(stop.clone())).catch_unwind();
+        // Boxed: a future that is captured and then polled elsewhere would lie in its task twice.
+        let work = Box::pin(AssertUnwindSafe(task(stop.clone())).catch_unwind());
         let inner = Arc::clone(&self.0);
         inner.enter(name);
         let guarded = async move {
@@ -117,8 +118,13 @@ impl Tasks {
                 inner.fail(name);
             }
         };
+        // One for each of thousands of connections would be entered at each wake-up.
+        let span = match stage {
+            Stage::Connection => debug_span!("task", name),
+            Stage::Listener | Stage::Worker => info_span!("task", name),
+        };
         // The tracker owns the task, which reports for itself.
-        drop(group.tracker.spawn(guarded.instrument(info_span!("task", name))));
+        drop(group.tracker.spawn(guarded.instrument(span)));
     }
 
     /// Asks everything to end, stage by stage. For whoever decides that the process is over.
