@@ -6,10 +6,11 @@ use unhidra_audit::Actor;
 use unhidra_keys::{Scope, TokenError};
 use unhidra_policy::Principal;
 use unhidra_runtime::Context;
-use unhidra_store::StoreError;
-use unhidra_types::{DeviceId, UserId};
+use unhidra_store::{Snapshot, StoreError};
+use unhidra_types::{DeviceId, SessionId, Timestamp, UserId};
+use unhidra_wire::rest::Stock;
 
-use crate::Identity;
+use crate::{Identity, prekey::stock};
 
 /// One request as every use case sees it.
 #[derive(Clone, Copy, Debug)]
@@ -66,14 +67,14 @@ impl Identity {
         let claims = self.keys().verify(token, context.now)?;
         match (claims.scope, claims.sid) {
             (Scope::Full, Some(session)) => {
+                let device = claims.did;
                 let speaker = self
                     .store()
-                    .read(move |snapshot| snapshot.speaker(session))
+                    .read(move |snapshot| match snapshot.speaker(session)? {
+                        Some(speaker) => Ok(speaker),
+                        None => Err(why_over(snapshot, device)?),
+                    })
                     .await?;
-                let Some(speaker) = speaker else {
-                    let device = claims.did;
-                    return Err(self.why_over(device).await?);
-                };
                 if (Some(speaker.device), speaker.user) != (claims.did, claims.sub) {
                     return Err(AuthenticateError::Over);
                 }
@@ -101,15 +102,33 @@ impl Identity {
         }
     }
 
-    /// Why a session does not speak any more.
-    async fn why_over(&self, device: Option<DeviceId>) -> Result<AuthenticateError, StoreError> {
-        let Some(device) = device else {
-            return Ok(AuthenticateError::Over);
-        };
-        let found = self.store().read(move |snapshot| snapshot.device(device)).await?;
-        Ok(match found {
-            Some(found) if found.revoked_at.is_some() => AuthenticateError::Revoked,
-            _ => AuthenticateError::Over,
-        })
+    /// Whether a device that was authenticated a moment ago still speaks, and what is left of its prekeys: all that a
+    /// connection asks here when it begins, in one look.
+    ///
+    /// # Errors
+    /// [`AuthenticateError`], but for its token: that is not looked at again.
+    pub async fn arrive(
+        &self,
+        session: SessionId,
+        device: DeviceId,
+        now: Timestamp,
+    ) -> Result<Stock, AuthenticateError> {
+        self.store()
+            .read(move |snapshot| match snapshot.speaker(session)? {
+                Some(speaker) if speaker.device == device => Ok(stock(snapshot, device, now)?),
+                _ => Err(why_over(snapshot, Some(device))?),
+            })
+            .await
     }
+}
+
+/// Why a session does not speak any more.
+fn why_over(snapshot: &Snapshot<'_>, device: Option<DeviceId>) -> Result<AuthenticateError, StoreError> {
+    let Some(device) = device else {
+        return Ok(AuthenticateError::Over);
+    };
+    Ok(match snapshot.device(device)? {
+        Some(found) if found.revoked_at.is_some() => AuthenticateError::Revoked,
+        _ => AuthenticateError::Over,
+    })
 }

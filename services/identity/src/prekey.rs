@@ -167,7 +167,7 @@ impl Identity {
     }
 }
 
-fn stock(snapshot: &Snapshot<'_>, device: DeviceId, now: Timestamp) -> Result<Stock, StoreError> {
+pub(crate) fn stock(snapshot: &Snapshot<'_>, device: DeviceId, now: Timestamp) -> Result<Stock, StoreError> {
     Ok(Stock {
         generation: snapshot.prekey_set(device)?.map_or(0, |set| set.generation),
         one_time: snapshot.one_time_prekeys(device, OneTimeKind::Curve, now)?,
