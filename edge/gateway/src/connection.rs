@@ -5,13 +5,20 @@
 mod catch_up;
 mod pace;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use unhidra_bus::Entry;
 use unhidra_messaging::{Messaging, access::Sender, append::AppendError, delivery::Log, order::SendOrder};
-use unhidra_runtime::{Clock, Rate, Stop};
-use unhidra_store::{StoreError, entry::Place};
+use unhidra_runtime::{Clock, Rate};
+use unhidra_store::{StoreError, cursor::Position, entry::Place};
 use unhidra_types::{ConversationId, DeviceId, MsgId};
 use unhidra_wire::{
     close::Close,
@@ -19,9 +26,10 @@ use unhidra_wire::{
 };
 
 use crate::{
+    burst::Burst,
     follow::{Following, Live},
     in_flight::{InFlight, Pending},
-    inbox::{Inbox, Item, Items, Next, ended},
+    inbox::{Inbox, Item, Next},
     registry::Registry,
     socket::Socket,
 };
@@ -32,10 +40,10 @@ use self::pace::{Pace, Verdict};
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// A peer that is silent for longer is gone.
 const MAX_SILENCE: Duration = Duration::from_secs(75);
-/// Notices that are passed on before anything else gets its turn.
+/// Notices, or bursts of them, that are passed on before anything else gets its turn.
 const MAX_NOTICES_PER_TURN: usize = 32;
-/// How long a write may still take once the server is to stop.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// Steps after which what is queued goes out, although more is ready.
+const MAX_STEPS: u32 = 64;
 /// When a client may try again after the store could not take an envelope.
 const RETRY_AFTER_MS: u32 = 1_000;
 
@@ -43,7 +51,7 @@ const RETRY_AFTER_MS: u32 = 1_000;
 pub(crate) struct Connection {
     pub(crate) sender: Sender,
     pub(crate) socket: Socket,
-    pub(crate) items: Items,
+    pub(crate) inbox: Arc<Inbox>,
     pub(crate) registry: Registry,
     pub(crate) messaging: Messaging,
     pub(crate) clock: Clock,
@@ -66,9 +74,13 @@ enum Outcome {
     TooFast(Duration),
 }
 
-/// A connection that is being served.
-struct Session {
+/// A connection that is being served. It is boxed: its task then holds it once, and nothing else.
+pub(crate) struct Session {
     connection: Connection,
+    /// What was taken from the inbox and not passed on.
+    hand: VecDeque<Item>,
+    /// Where its logs stood when it came, until it follows them.
+    positions: Vec<Position>,
     following: Following,
     appends: InFlight<Answer>,
     order: Arc<SendOrder>,
@@ -80,116 +92,220 @@ struct Session {
     /// Entries are owed since the connection began or lagged, and `CaughtUp` is to follow them.
     catching_up: bool,
     pace: Pace,
-    stop: Stop,
+    heartbeat: Interval,
+    /// Steps since what was queued went out.
+    steps: u32,
 }
 
-impl Connection {
-    /// Serves until either side ends it. The registry has admitted the connection.
-    ///
-    /// # Cancellation safety
-    /// Appends that were read are made durable in any case; their answers may be lost.
-    pub(crate) async fn serve(self, welcome: Welcome, stop: Stop) {
-        let mut session = Session {
-            pace: Pace::new(self.rate),
-            stop,
-            connection: self,
-            following: Following::default(),
-            appends: InFlight::new(),
-            order: Arc::default(),
-            cursors: HashMap::new(),
-            moving: None,
-            own_list: welcome.own_list,
-            catching_up: true,
-        };
-        let close = match session.begin(welcome).await {
-            Ok(()) => session.run().await,
-            Err(close) => close,
-        };
-        // They are queued; nobody is left to be told.
-        drop(session.move_cursors());
-        let Session {
-            connection,
-            following,
-            ..
-        } = session;
-        connection
-            .registry
-            .leave(&connection.items.inbox, following.conversations());
-        if let Some(close) = close {
-            tracing::debug!(device.id = %connection.sender.device, reason = close.reason(), "connection closed");
-            connection.socket.close(close).await;
-        }
-    }
+/// What there is to do.
+enum Step {
+    Next(Next),
+    Answer(Answer),
+    /// Cursors have been moved.
+    Moved(Result<(), StoreError>),
+    Frame(Bytes),
+    Beat,
+    /// One page of what is owed.
+    Page,
 }
 
 impl Connection {
     /// Ends a connection that was admitted and is not served.
     pub(crate) async fn refuse(self, close: Close) {
-        self.registry.leave(&self.items.inbox, std::iter::empty());
+        self.registry.leave(&self.inbox, std::iter::empty());
         self.socket.close(close).await;
     }
 }
 
 impl Session {
-    async fn begin(&mut self, welcome: Welcome) -> Result<(), Option<Close>> {
-        self.send(ServerFrame::Welcome(welcome).encode()).await?;
-        self.read_positions().await
-    }
-
-    async fn run(&mut self) -> Option<Close> {
-        let stop = self.stop.clone();
+    /// A connection that the registry has admitted, with the welcome on its way.
+    pub(crate) fn new(mut connection: Connection, welcome: Welcome, positions: Vec<Position>) -> Box<Self> {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.reset();
-        let inbox = Arc::clone(&self.connection.items.inbox);
+        let own_list = welcome.own_list;
+        let welcome = ServerFrame::Welcome(welcome).encode_message();
+        connection.socket.queue(welcome, 1);
+        Box::new(Self {
+            pace: Pace::new(connection.rate),
+            connection,
+            hand: VecDeque::new(),
+            positions,
+            following: Following::default(),
+            appends: InFlight::new(),
+            order: Arc::default(),
+            cursors: HashMap::new(),
+            moving: None,
+            own_list,
+            catching_up: true,
+            heartbeat,
+            steps: 0,
+        })
+    }
+
+    /// Serves until either side ends it.
+    ///
+    /// # Cancellation safety
+    /// Appends that were read are made durable in any case; their answers may be lost.
+    pub(crate) async fn serve(mut self: Box<Self>) {
+        let positions = std::mem::take(&mut self.positions);
+        let close = match Box::pin(self.take_positions(positions)).await {
+            Ok(()) => self.run().await,
+            Err(close) => close,
+        };
+        // They are queued; nobody is left to be told.
+        drop(self.move_cursors());
+        let Self {
+            connection,
+            following,
+            ..
+        } = *self;
+        let Connection {
+            registry,
+            inbox,
+            socket,
+            sender,
+            ..
+        } = connection;
+        registry.leave(&inbox, following.conversations());
+        if let Some(close) = close {
+            tracing::debug!(device.id = %sender.device, reason = close.reason(), "connection closed");
+            Box::pin(socket.close(close)).await;
+        }
+    }
+
+    async fn run(&mut self) -> Option<Close> {
         loop {
-            // Notices come after what the client waits for: a busy log has no end.
-            let step = tokio::select! {
-                biased;
-                () = stop.requested() => {
-                    self.finish_appends().await;
-                    return Some(Close::GoingAway);
-                }
-                close = ended(&inbox) => Err(Some(close)),
-                Some(answer) = self.appends.next() => self.answer(answer).await,
-                moved = async { match &mut self.moving { Some(moving) => moving.await, None => std::future::pending().await } } => {
-                    self.moving = None;
-                    moved.map_err(|error| unavailable(&error))
-                }
-                frame = self.connection.socket.receive(), if self.appends.has_room() => match frame {
-                    Ok(frame) => self.receive(frame).await,
-                    Err(close) => Err(close),
-                },
-                next = self.connection.items.next() => self.react(next).await,
-                _ = heartbeat.tick() => self.beat().await,
-                () = inbox.asked() => self.ping().await,
-                () = std::future::ready(()), if self.catching_up => self.send_page().await,
-            };
-            let step = match step {
-                Ok(()) => self.settle().await,
+            let taken = match poll_fn(|cx| self.poll_step(cx)).await {
+                Ok(step) => self.take(step).await,
                 Err(close) => Err(close),
             };
-            if let Err(close) = step {
+            if let Err(close) = taken {
                 // Who does not read is not told either.
                 if close != Some(Close::SlowReader) {
                     self.finish_appends().await;
                 }
                 return close;
             }
+            self.steps += 1;
+            if self.moving.is_none() {
+                self.moving = self.move_cursors();
+            }
         }
     }
 
-    /// After each step: starts the next cursor act and sends what is queued, unless more is ready anyway.
-    async fn settle(&mut self) -> Result<(), Option<Close>> {
-        if self.moving.is_none() {
-            self.moving = self.move_cursors();
+    /// The next step. What is queued goes out when nothing else is to be done, or there is much of it: one write for all.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Step, Option<Close>>> {
+        let Connection { socket, inbox, .. } = &mut self.connection;
+        if socket.is_blocked() || socket.is_full() || self.steps >= MAX_STEPS {
+            // A peer that does not read holds everything up but its end.
+            if let Poll::Ready(close) = inbox.poll_end(cx) {
+                return Poll::Ready(Err(Some(close)));
+            }
+            ready!(socket.poll_flush(cx))?;
+            self.steps = 0;
         }
-        if self.catching_up {
-            Ok(())
-        } else {
-            let Connection { socket, items, .. } = &mut self.connection;
-            unless_ended(&items.inbox, &self.stop, socket.flush()).await
+        let next = match inbox.poll_next(cx, &mut self.hand) {
+            Poll::Ready(Next::Items) => true,
+            Poll::Ready(next) => return Poll::Ready(Ok(Step::Next(next))),
+            Poll::Pending => false,
+        };
+        // Notices come after what the client waits for: a busy log has no end.
+        if let Poll::Ready(Some(answer)) = self.appends.poll_next(cx) {
+            return Poll::Ready(Ok(Step::Answer(answer)));
         }
+        if let Some(moving) = &mut self.moving
+            && let Poll::Ready(moved) = moving.as_mut().poll(cx)
+        {
+            return Poll::Ready(Ok(Step::Moved(moved)));
+        }
+        if self.appends.has_room()
+            && let Poll::Ready(frame) = socket.poll_receive(cx)
+        {
+            return Poll::Ready(frame.map(Step::Frame));
+        }
+        if next {
+            return Poll::Ready(Ok(Step::Next(Next::Items)));
+        }
+        if self.heartbeat.poll_tick(cx).is_ready() {
+            return Poll::Ready(Ok(Step::Beat));
+        }
+        if self.catching_up && !socket.is_blocked() {
+            return Poll::Ready(Ok(Step::Page));
+        }
+        ready!(socket.poll_flush(cx))?;
+        self.steps = 0;
+        Poll::Pending
+    }
+
+    async fn take(&mut self, step: Step) -> Result<(), Option<Close>> {
+        match step {
+            Step::Next(Next::Items) => self.pass_on_hand().await,
+            Step::Next(Next::End(close)) => Err(Some(close)),
+            Step::Next(Next::Ask) => {
+                self.connection.socket.ping();
+                Ok(())
+            }
+            Step::Next(Next::CatchUp) => Box::pin(self.catch_up()).await,
+            Step::Answer(answer) => {
+                self.answer(answer);
+                Ok(())
+            }
+            Step::Moved(moved) => {
+                self.moving = None;
+                moved.map_err(|error| unavailable(&error))
+            }
+            Step::Frame(frame) => self.receive(frame).await,
+            Step::Beat => self.beat(),
+            Step::Page => Box::pin(self.send_page()).await,
+        }
+    }
+
+    /// Passes on what was taken from the inbox, until it is the turn of something else.
+    async fn pass_on_hand(&mut self) -> Result<(), Option<Close>> {
+        for _ in 0..MAX_NOTICES_PER_TURN {
+            if self.connection.socket.is_full() {
+                break;
+            }
+            match self.hand.pop_front() {
+                Some(Item::Entry(entry)) => self.pass_on(&entry).await?,
+                Some(Item::Burst(burst)) => self.pass_on_burst(&burst).await?,
+                Some(Item::Opened(conversation)) => Box::pin(self.follow(conversation)).await?,
+                Some(Item::ListChanged(head)) => self.tell_own_list(head),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    async fn pass_on_burst(&mut self, burst: &Burst) -> Result<(), Option<Close>> {
+        let is_own = burst.is_from(self.connection.sender.device);
+        if !is_own
+            && self
+                .following
+                .all_live(burst.conversation(), burst.first(), burst.last())
+        {
+            let frames = u64::try_from(burst.entries().len()).unwrap_or(u64::MAX);
+            self.connection.socket.queue(burst.messages().clone(), frames);
+            return Ok(());
+        }
+        for entry in burst.entries() {
+            self.pass_on(entry).await?;
+        }
+        Ok(())
+    }
+
+    async fn pass_on(&mut self, entry: &Entry) -> Result<(), Option<Close>> {
+        let shared = entry.shared();
+        match self.following.live(shared.conversation, shared.seq) {
+            Live::Send => {
+                let message = entry.message_for(self.connection.sender.device);
+                self.connection.socket.queue(message, 1);
+            }
+            Live::Drop => self.catching_up |= self.following.next_behind().is_some(),
+            Live::Unknown => Box::pin(self.follow(shared.conversation)).await?,
+        }
+        Ok(())
     }
 
     /// Queues one act for everything that was acknowledged since the last one.
@@ -202,44 +318,6 @@ impl Session {
             messaging, sender, ..
         } = &self.connection;
         Some(Box::pin(messaging.acknowledge(sender.device, cursors)))
-    }
-
-    async fn react(&mut self, next: Next) -> Result<(), Option<Close>> {
-        match next {
-            Next::End(close) => Err(Some(close)),
-            Next::CatchUp => {
-                self.read_own_list().await?;
-                self.read_positions().await
-            }
-            Next::Item(item) => {
-                self.pass_on(item).await?;
-                for _ in 1..MAX_NOTICES_PER_TURN {
-                    let Some(item) = self.connection.items.ready() else {
-                        break;
-                    };
-                    self.pass_on(item).await?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    async fn pass_on(&mut self, item: Item) -> Result<(), Option<Close>> {
-        match item {
-            Item::Entry(entry) => {
-                let shared = entry.shared();
-                match self.following.live(shared.conversation, shared.seq) {
-                    Live::Send => self.send(entry.frame_for(self.connection.sender.device)).await,
-                    Live::Drop => {
-                        self.catching_up |= self.following.next_behind().is_some();
-                        Ok(())
-                    }
-                    Live::Unknown => self.follow(shared.conversation).await,
-                }
-            }
-            Item::Opened(conversation) => self.follow(conversation).await,
-            Item::ListChanged(head) => self.tell_own_list(head).await,
-        }
     }
 
     async fn receive(&mut self, frame: Bytes) -> Result<(), Option<Close>> {
@@ -258,7 +336,7 @@ impl Session {
                 from,
                 to,
             }) => match self.pace.fetch() {
-                Verdict::Take => self.fetch(conversation, from, to).await,
+                Verdict::Take => Box::pin(self.fetch(conversation, from, to)).await,
                 Verdict::Refuse { .. } | Verdict::Close => Err(Some(Close::TooFast)),
             },
             Err(error) => {
@@ -311,7 +389,7 @@ impl Session {
         Ok(())
     }
 
-    async fn answer(&mut self, answer: Answer) -> Result<(), Option<Close>> {
+    fn answer(&mut self, answer: Answer) {
         let Answer {
             conversation,
             msg_id,
@@ -352,53 +430,28 @@ impl Session {
                 refused(Refusal::Unavailable, Vec::new(), RETRY_AFTER_MS)
             }
         };
-        self.send(frame.encode()).await
+        self.send(&frame);
     }
 
-    async fn beat(&mut self) -> Result<(), Option<Close>> {
-        if self.connection.socket.silence() > MAX_SILENCE {
+    fn beat(&mut self) -> Result<(), Option<Close>> {
+        let socket = &mut self.connection.socket;
+        if socket.silence() > MAX_SILENCE {
             return Err(Some(Close::HeartbeatTimeout));
         }
-        self.ping().await
+        socket.ping();
+        Ok(())
     }
 
-    async fn ping(&mut self) -> Result<(), Option<Close>> {
-        let Connection { socket, items, .. } = &mut self.connection;
-        unless_ended(&items.inbox, &self.stop, socket.ping()).await
+    /// Queues a frame for the peer.
+    fn send(&mut self, frame: &ServerFrame) {
+        self.connection.socket.queue(frame.encode_message(), 1);
     }
 
-    /// Writes to the peer.
-    async fn send(&mut self, frame: Bytes) -> Result<(), Option<Close>> {
-        let Connection { socket, items, .. } = &mut self.connection;
-        unless_ended(&items.inbox, &self.stop, socket.feed(frame)).await
-    }
-
-    /// Tells the peer what became of appends that are already on their way, as far as it still listens.
+    /// Tells the peer what became of appends that are already on their way.
     async fn finish_appends(&mut self) {
         while let Some(answer) = self.appends.next().await {
-            if self.answer(answer).await.is_err() {
-                return;
-            }
+            self.answer(answer);
         }
-    }
-}
-
-/// A write, given up at once when the connection is to end, and soon when the server is: a peer that does not read must
-/// not hold it up.
-async fn unless_ended(
-    inbox: &Inbox,
-    stop: &Stop,
-    write: impl Future<Output = Result<(), Option<Close>>>,
-) -> Result<(), Option<Close>> {
-    let stopped = async {
-        stop.requested().await;
-        sleep(FAREWELL).await;
-    };
-    tokio::select! {
-        biased;
-        close = ended(inbox) => Err(Some(close)),
-        written = write => written,
-        () = stopped => Err(Some(Close::GoingAway)),
     }
 }
 

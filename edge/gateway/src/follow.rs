@@ -84,6 +84,18 @@ impl Following {
         Live::Drop
     }
 
+    /// [`Following::live`] for `first..=last` together: whether all of them are next. Otherwise nothing is remembered.
+    pub(crate) fn all_live(&mut self, conversation: ConversationId, first: u64, last: u64) -> bool {
+        let next = |followed: &&mut Followed| followed.sent == followed.known && first == followed.sent + 1;
+        match self.logs.get_mut(&conversation).filter(next) {
+            Some(followed) => {
+                (followed.sent, followed.known) = (last, last);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// The next range that is known and not sent.
     pub(crate) fn next_behind(&self) -> Option<(Log, u64, u64)> {
         let followed = self.logs.get(self.behind.front()?)?;
@@ -164,6 +176,18 @@ mod tests {
         following.sent(LOG, 9);
         assert_eq!(following.next_behind().map(|(_, from, to)| (from, to)), None);
         assert_eq!(following.live(LOG, 10), Live::Send);
+    }
+
+    #[test]
+    fn entries_are_sent_together_only_if_the_first_is_next() {
+        let mut following = level_at(5);
+        assert!(!following.all_live(LOG, 7, 9), "after a gap");
+        assert!(!following.all_live(LOG, 5, 7), "sent in part");
+        assert!(following.all_live(LOG, 6, 8));
+        assert_eq!(following.live(LOG, 8), Live::Drop);
+        assert_eq!(following.live(LOG, 9), Live::Send);
+        assert_eq!(following.live(LOG, 11), Live::Drop);
+        assert!(!following.all_live(LOG, 12, 13), "behind");
     }
 
     #[test]

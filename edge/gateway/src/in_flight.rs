@@ -1,27 +1,33 @@
 //! Appends of one connection that wait for their commit, answered in the order in which they came.
 
-use std::pin::Pin;
-
-use futures_util::{StreamExt as _, stream::FuturesOrdered};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 /// Appends that wait at a time.
 const MAX_APPENDS: usize = 64;
 /// Bytes of their frames; the last one may exceed it.
 const MAX_BYTES: usize = 1024 * 1024;
+/// Room for answers that is kept while none is owed.
+const KEPT: usize = 4;
 
 /// A future that is polled where it is kept.
 pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Answers that are owed, each with the bytes that its append holds.
+/// Answers that are owed, each with the bytes that its append holds. Only the oldest is polled: the others keep what
+/// they have heard until it is their turn, and wake nobody.
 pub(crate) struct InFlight<T> {
-    answers: FuturesOrdered<Pending<(T, usize)>>,
+    answers: VecDeque<(Pending<T>, usize)>,
     bytes: usize,
 }
 
 impl<T: 'static> InFlight<T> {
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
-            answers: FuturesOrdered::new(),
+            answers: VecDeque::new(),
             bytes: 0,
         }
     }
@@ -33,18 +39,29 @@ impl<T: 'static> InFlight<T> {
 
     pub(crate) fn push(&mut self, bytes: usize, answer: impl Future<Output = T> + Send + 'static) {
         self.bytes += bytes;
-        self.answers
-            .push_back(Box::pin(async move { (answer.await, bytes) }));
+        self.answers.push_back((Box::pin(answer), bytes));
     }
 
     /// The oldest answer, once it is there; `None` at once when none is owed.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let Some((oldest, bytes)) = self.answers.front_mut() else {
+            return Poll::Ready(None);
+        };
+        let answer = ready!(oldest.as_mut().poll(cx));
+        self.bytes -= *bytes;
+        self.answers.pop_front();
+        if self.answers.is_empty() {
+            self.answers.shrink_to(KEPT);
+        }
+        Poll::Ready(Some(answer))
+    }
+
+    /// [`InFlight::poll_next`], waited for.
     ///
     /// # Cancellation safety
     /// Nothing is lost when the call is dropped.
     pub(crate) async fn next(&mut self) -> Option<T> {
-        let (answer, bytes) = self.answers.next().await?;
-        self.bytes -= bytes;
-        Some(answer)
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 }
 

@@ -2,36 +2,55 @@
 //!
 //! The router never waits for a reader. When the inbox is full it drops the notice and marks the connection lagging;
 //! the connection then reads its logs from where it is, which replaces everything that was dropped.
+//!
+//! One lock, held for a few lines: the router leaves what it has for a connection at once, the connection takes all of
+//! it at once, and is woken only if it sleeps.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
 };
 
-use tokio::sync::{Notify, mpsc};
 use unhidra_bus::{Entry, presence::Connected};
 use unhidra_types::ConversationId;
 use unhidra_wire::{close::Close, frame::ListVersion};
+
+use crate::burst::Burst;
 
 /// Notices that wait for one connection: about a second of a busy channel.
 const CAPACITY: usize = 256;
 /// Bytes of entries that wait for one connection, so that a slow reader of large ones costs no more than one of small
 /// ones. An empty inbox takes any entry.
 const CAPACITY_BYTES: usize = 1024 * 1024;
+/// Room for notices that is kept while none waits.
+const KEPT: usize = 4;
 
 /// A notice for one connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
     Entry(Arc<Entry>),
+    /// Entries of one log that follow each other.
+    Burst(Arc<Burst>),
     Opened(ConversationId),
     ListChanged(ListVersion),
 }
 
 impl Item {
+    /// How many notices it is.
+    fn notices(&self) -> usize {
+        match self {
+            Self::Burst(burst) => burst.entries().len(),
+            Self::Entry(_) | Self::Opened(_) | Self::ListChanged(_) => 1,
+        }
+    }
+
     /// What it keeps in memory beyond its own size, if nobody else holds it.
     fn bytes(&self) -> usize {
         match self {
             Self::Entry(entry) => entry.bytes(),
+            Self::Burst(burst) => burst.bytes(),
             Self::Opened(_) | Self::ListChanged(_) => 0,
         }
     }
@@ -41,139 +60,149 @@ impl Item {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     pub(crate) who: Arc<Connected>,
-    queue: mpsc::Sender<Item>,
-    /// Bytes of the entries in the queue.
-    held: AtomicUsize,
-    lagging: Notify,
-    /// For the log alone: said once each time.
-    is_lagging: AtomicBool,
-    ending: Notify,
-    end: Mutex<Option<Close>>,
-    /// The peer is to be asked for a sign of life.
-    asked: Notify,
+    state: Mutex<State>,
 }
 
-/// The end that the connection reads.
-pub(crate) struct Items {
-    pub(crate) inbox: Arc<Inbox>,
-    queue: mpsc::Receiver<Item>,
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Item>,
+    /// Notices and their bytes, in the queue and in the hand of the connection.
+    notices: usize,
+    bytes: usize,
+    /// Of these, what the connection has taken and not finished.
+    in_hand: usize,
+    bytes_in_hand: usize,
+    /// Notices were dropped.
+    lagging: bool,
+    /// The peer is to be asked for a sign of life.
+    asked: bool,
+    end: Option<Close>,
+    /// The connection, while it sleeps.
+    sleeper: Option<Waker>,
 }
 
 /// What a connection is to do next.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    Item(Item),
+    /// There are items.
+    Items,
     /// Notices were dropped: read the logs.
     CatchUp,
+    /// Ask the peer for a sign of life.
+    Ask,
     End(Close),
 }
 
-pub(crate) fn inbox(who: Arc<Connected>) -> Items {
-    let (sender, queue) = mpsc::channel(CAPACITY);
-    let inbox = Inbox {
-        who,
-        queue: sender,
-        held: AtomicUsize::new(0),
-        lagging: Notify::new(),
-        is_lagging: AtomicBool::new(false),
-        ending: Notify::new(),
-        end: Mutex::new(None),
-        asked: Notify::new(),
-    };
-    Items {
-        inbox: Arc::new(inbox),
-        queue,
-    }
-}
-
 impl Inbox {
-    /// Leaves a notice, or marks the connection lagging.
-    pub(crate) fn leave(&self, item: Item) {
-        let bytes = item.bytes();
-        // Before the reader can subtract it.
-        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before == 0 || before.saturating_add(bytes) <= CAPACITY_BYTES;
-        if !fits || self.queue.try_send(item).is_err() {
-            self.held.fetch_sub(bytes, Ordering::Relaxed);
-            self.lag();
-        }
+    pub(crate) fn new(who: Arc<Connected>) -> Arc<Self> {
+        Arc::new(Self {
+            who,
+            state: Mutex::default(),
+        })
     }
 
-    fn lag(&self) {
-        if !self.is_lagging.swap(true, Ordering::Relaxed) {
+    /// Leaves a notice, or marks the connection lagging; whom to wake.
+    pub(crate) fn leave(&self, item: Item) -> Option<Waker> {
+        let (notices, bytes) = (item.notices(), item.bytes());
+        let mut state = self.lock();
+        let fits = state.notices == 0
+            || state.notices.saturating_add(notices) <= CAPACITY
+                && (state.bytes == 0 || state.bytes.saturating_add(bytes) <= CAPACITY_BYTES);
+        if fits {
+            state.notices += notices;
+            state.bytes = state.bytes.saturating_add(bytes);
+            state.queue.push_back(item);
+        } else if !mem::replace(&mut state.lagging, true) {
             self.who.activity.lagged();
             tracing::debug!(device.id = %self.who.device, "connection is lagging: it will read its logs");
         }
-        self.lagging.notify_one();
+        state.sleeper.take()
     }
 
     /// Notices that wait, at most [`CAPACITY`].
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
-    }
-
-    fn taken(&self, item: Item) -> Item {
-        self.held.fetch_sub(item.bytes(), Ordering::Relaxed);
-        item
+        self.lock().notices
     }
 
     /// Has the peer asked for a sign of life.
     pub(crate) fn ask(&self) {
-        self.asked.notify_one();
-    }
-
-    /// Waits until the peer is to be asked.
-    pub(crate) async fn asked(&self) {
-        self.asked.notified().await;
+        let mut state = self.lock();
+        state.asked = true;
+        wake(state);
     }
 
     /// Whether it was told to end.
     pub(crate) fn is_ending(&self) -> bool {
-        self.end.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.lock().end.is_some()
     }
 
     /// Ends the connection; the first reason counts.
     pub(crate) fn end(&self, close: Close) {
-        self.end
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(close);
-        self.ending.notify_one();
+        let mut state = self.lock();
+        state.end.get_or_insert(close);
+        wake(state);
     }
-}
 
-impl Items {
-    /// Waits for the next thing to do.
-    ///
-    /// # Cancellation safety
-    /// Nothing is lost when the call is dropped.
-    pub(crate) async fn next(&mut self) -> Next {
-        tokio::select! {
-            biased;
-            close = ended(&self.inbox) => Next::End(close),
-            () = self.inbox.lagging.notified() => {
-                self.inbox.is_lagging.store(false, Ordering::Relaxed);
-                Next::CatchUp
+    /// The next thing to do. `hand` is what the connection took before; when it is empty, all that waits goes into it.
+    pub(crate) fn poll_next(&self, cx: &mut Context<'_>, hand: &mut VecDeque<Item>) -> Poll<Next> {
+        let mut state = self.lock();
+        if let Some(close) = state.end {
+            return Poll::Ready(Next::End(close));
+        }
+        if hand.is_empty() {
+            state.notices -= mem::take(&mut state.in_hand);
+            let bytes_in_hand = mem::take(&mut state.bytes_in_hand);
+            state.bytes = state.bytes.saturating_sub(bytes_in_hand);
+        }
+        if mem::take(&mut state.asked) {
+            return Poll::Ready(Next::Ask);
+        }
+        if mem::take(&mut state.lagging) {
+            return Poll::Ready(Next::CatchUp);
+        }
+        if !hand.is_empty() {
+            return Poll::Ready(Next::Items);
+        }
+        if !state.queue.is_empty() {
+            mem::swap(&mut state.queue, hand);
+            (state.in_hand, state.bytes_in_hand) = (state.notices, state.bytes);
+            return Poll::Ready(Next::Items);
+        }
+        state.queue.shrink_to(KEPT);
+        if !state
+            .sleeper
+            .as_ref()
+            .is_some_and(|sleeper| sleeper.will_wake(cx.waker()))
+        {
+            state.sleeper = Some(cx.waker().clone());
+        }
+        drop(state);
+        hand.shrink_to(KEPT);
+        Poll::Pending
+    }
+
+    /// Only whether it is to end: for a connection that can't do anything else now.
+    pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Close> {
+        let mut state = self.lock();
+        match state.end {
+            Some(close) => Poll::Ready(close),
+            None => {
+                state.sleeper = Some(cx.waker().clone());
+                Poll::Pending
             }
-            // The inbox itself holds a sender, so the queue never ends before the connection does.
-            Some(item) = self.queue.recv() => Next::Item(self.inbox.taken(item)),
         }
     }
 
-    /// A notice that is already there.
-    pub(crate) fn ready(&mut self) -> Option<Item> {
-        self.queue.try_recv().ok().map(|item| self.inbox.taken(item))
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Waits until the connection is to end.
-pub(crate) async fn ended(inbox: &Inbox) -> Close {
-    loop {
-        let notified = inbox.ending.notified();
-        if let Some(close) = *inbox.end.lock().unwrap_or_else(PoisonError::into_inner) {
-            return close;
-        }
-        notified.await;
+fn wake(mut state: MutexGuard<'_, State>) {
+    let sleeper = state.sleeper.take();
+    drop(state);
+    if let Some(sleeper) = sleeper {
+        sleeper.wake();
     }
 }
 
@@ -198,26 +227,58 @@ pub(crate) mod tests {
         })
     }
 
-    fn items() -> Items {
-        inbox(nobody())
+    /// A connection that sleeps, and what it has in hand.
+    fn inbox() -> (Arc<Inbox>, VecDeque<Item>) {
+        (Inbox::new(nobody()), VecDeque::new())
+    }
+
+    fn next(inbox: &Inbox, hand: &mut VecDeque<Item>) -> Poll<Next> {
+        inbox.poll_next(&mut Context::from_waker(Waker::noop()), hand)
     }
 
     fn opened(number: u8) -> Item {
         Item::Opened(ConversationId::from_bytes([number; 16]))
     }
 
-    #[tokio::test]
-    async fn a_full_inbox_drops_and_asks_for_a_catch_up() {
-        let mut items = items();
+    #[test]
+    fn a_full_inbox_drops_and_asks_for_a_catch_up() {
+        let (inbox, mut hand) = inbox();
         for _ in 0..=CAPACITY {
-            items.inbox.leave(opened(1));
+            inbox.leave(opened(1));
         }
-        assert!(matches!(items.next().await, Next::CatchUp));
-        let mut waiting = 0;
-        while items.ready().is_some() {
-            waiting += 1;
+        assert_eq!(next(&inbox, &mut hand), Poll::Ready(Next::CatchUp));
+        assert_eq!(next(&inbox, &mut hand), Poll::Ready(Next::Items));
+        assert_eq!(hand.len(), CAPACITY);
+    }
+
+    #[test]
+    fn what_the_connection_has_in_hand_counts_until_it_is_done() {
+        let (inbox, mut hand) = inbox();
+        for _ in 0..CAPACITY {
+            inbox.leave(opened(1));
         }
-        assert_eq!(waiting, CAPACITY);
+        assert_eq!(next(&inbox, &mut hand), Poll::Ready(Next::Items));
+        inbox.leave(opened(2));
+        assert_eq!(inbox.waiting(), CAPACITY);
+        hand.clear();
+        assert_eq!(
+            next(&inbox, &mut hand),
+            Poll::Ready(Next::CatchUp),
+            "the last one was dropped"
+        );
+        assert_eq!(next(&inbox, &mut hand), Poll::Pending);
+        assert_eq!(inbox.waiting(), 0);
+    }
+
+    #[test]
+    fn only_who_sleeps_is_woken_and_once() {
+        let (inbox, mut hand) = inbox();
+        assert!(inbox.leave(opened(1)).is_none());
+        assert_eq!(next(&inbox, &mut hand), Poll::Ready(Next::Items));
+        hand.clear();
+        assert_eq!(next(&inbox, &mut hand), Poll::Pending);
+        assert!(inbox.leave(opened(2)).is_some());
+        assert!(inbox.leave(opened(3)).is_none());
     }
 
     fn entry(bytes: usize) -> Item {
@@ -236,26 +297,35 @@ pub(crate) mod tests {
         })))
     }
 
-    #[tokio::test]
-    async fn large_entries_fill_an_inbox_before_their_number_does() {
-        let mut items = items();
-        items.inbox.leave(entry(CAPACITY_BYTES / 2));
-        items.inbox.leave(entry(CAPACITY_BYTES / 2));
-        items.inbox.leave(entry(1));
-        assert!(matches!(items.next().await, Next::CatchUp));
-        assert!(items.ready().is_some());
-        items.inbox.leave(entry(1));
-        assert!(items.ready().is_some() && items.ready().is_some());
-        assert!(items.ready().is_none(), "the one that was dropped");
+    #[test]
+    fn large_entries_fill_an_inbox_before_their_number_does() {
+        let (inbox, mut hand) = inbox();
+        inbox.leave(entry(CAPACITY_BYTES / 2));
+        inbox.leave(entry(CAPACITY_BYTES / 2));
+        inbox.leave(entry(1));
+        assert_eq!(next(&inbox, &mut hand), Poll::Ready(Next::CatchUp));
+        assert_eq!(next(&inbox, &mut hand), Poll::Ready(Next::Items));
+        assert_eq!(hand.len(), 2, "the third was dropped");
     }
 
-    #[tokio::test]
-    async fn the_end_comes_before_everything_else_and_keeps_its_first_reason() {
-        let mut items = items();
-        items.inbox.leave(opened(1));
-        items.inbox.end(Close::DeviceRevoked);
-        items.inbox.end(Close::GoingAway);
-        assert!(matches!(items.next().await, Next::End(Close::DeviceRevoked)));
-        assert!(matches!(items.next().await, Next::End(Close::DeviceRevoked)));
+    #[test]
+    fn an_empty_inbox_takes_any_entry() {
+        let (inbox, mut hand) = inbox();
+        inbox.leave(entry(2 * CAPACITY_BYTES));
+        assert_eq!(next(&inbox, &mut hand), Poll::Ready(Next::Items));
+    }
+
+    #[test]
+    fn the_end_comes_before_everything_else_and_keeps_its_first_reason() {
+        let (inbox, mut hand) = inbox();
+        inbox.leave(opened(1));
+        inbox.end(Close::DeviceRevoked);
+        inbox.end(Close::GoingAway);
+        for _ in 0..2 {
+            assert_eq!(
+                next(&inbox, &mut hand),
+                Poll::Ready(Next::End(Close::DeviceRevoked))
+            );
+        }
     }
 }

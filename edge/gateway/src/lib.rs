@@ -13,6 +13,8 @@ pub mod inbox;
 pub mod registry;
 pub mod upgrade;
 
+mod burst;
 mod follow;
 mod in_flight;
 mod socket;
+mod websocket;

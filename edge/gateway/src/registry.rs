@@ -2,16 +2,21 @@
 
 use std::{
     collections::HashMap,
+    iter::Peekable,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
     time::Duration,
 };
 
 use tokio::time::{Instant, sleep};
-use unhidra_bus::{Notice, Notices, Presence};
+use unhidra_bus::{Entry, Notice, Notices, Presence};
 use unhidra_types::{ConversationId, DeviceId, UserId};
 use unhidra_wire::close::Close;
 
-use crate::inbox::{Inbox, Item};
+use crate::{
+    burst::Burst,
+    inbox::{Inbox, Item},
+};
 
 /// Connections of one device. A further one takes the place of one that gives no sign of life, or is refused.
 pub const MAX_CONNECTIONS_PER_DEVICE: usize = 4;
@@ -47,6 +52,8 @@ struct State {
     by_conversation: HashMap<ConversationId, Vec<Arc<Inbox>>>,
     by_user: HashMap<UserId, Vec<Arc<Inbox>>>,
     by_device: HashMap<DeviceId, Vec<Arc<Inbox>>>,
+    /// Why whoever comes from now on has to go again.
+    ended: Option<Close>,
 }
 
 impl Registry {
@@ -91,11 +98,19 @@ impl Registry {
     /// # Cancellation safety
     /// Notices that were not delivered are gaps, which connections close from the log.
     pub async fn deliver(self, mut notices: Notices) {
+        let mut sleepers = Vec::new();
         while let Some(batch) = notices.recv().await {
             let state = self.lock();
-            for notice in batch {
-                state.deliver(notice);
+            let mut batch = batch.into_iter().peekable();
+            while let Some(notice) = batch.next() {
+                match notice {
+                    Notice::Entry(entry) => state.deliver(&run_of(entry, &mut batch), &mut sleepers),
+                    other => state.tell(other, &mut sleepers),
+                }
             }
+            drop(state);
+            // After the lock, and each once: a connection that is woken takes all that waits for it.
+            sleepers.drain(..).for_each(Waker::wake);
         }
     }
 
@@ -113,6 +128,9 @@ impl Registry {
         let of_device = state.by_device.entry(inbox.who.device).or_default();
         of_device.push(Arc::clone(inbox));
         state.connections += 1;
+        if let Some(close) = state.ended {
+            inbox.end(close);
+        }
         self.0.presence.enter(Arc::clone(&inbox.who));
         Ok(())
     }
@@ -174,9 +192,11 @@ impl Registry {
         state.connections -= 1;
     }
 
-    /// Ends every connection, for shutdown.
-    pub fn end_all(&self, close: Close) {
-        self.lock()
+    /// Ends every connection, also those that come after it: for shutdown.
+    pub(crate) fn end_all(&self, close: Close) {
+        let mut state = self.lock();
+        state.ended = Some(close);
+        state
             .by_user
             .values()
             .flatten()
@@ -194,33 +214,48 @@ impl State {
         of_user.filter(move |other| other.who.device == inbox.who.device)
     }
 
-    fn deliver(&self, notice: Notice) {
-        match notice {
-            Notice::Entry(entry) => {
-                let listeners = match entry.control_receiver() {
-                    Some(device) => self.by_device.get(&device),
-                    None => self.by_conversation.get(&entry.shared().conversation),
-                };
-                for inbox in listeners.into_iter().flatten() {
-                    inbox.leave(Item::Entry(Arc::clone(&entry)));
+    /// Leaves entries of one log, which came one after the other, with everyone who follows it.
+    fn deliver(&self, mut run: &[Arc<Entry>], sleepers: &mut Vec<Waker>) {
+        let Some(first) = run.first() else {
+            return;
+        };
+        let listeners = match first.control_receiver() {
+            Some(device) => self.by_device.get(&device),
+            None => self.by_conversation.get(&first.shared().conversation),
+        };
+        let Some(listeners) = listeners else {
+            return;
+        };
+        while let Some(entry) = run.first() {
+            let (item, rest) = match Burst::of_front(run) {
+                Some(burst) => {
+                    let rest = run.get(burst.entries().len()..);
+                    (Item::Burst(Arc::new(burst)), rest)
                 }
-            }
+                None => (Item::Entry(Arc::clone(entry)), run.get(1..)),
+            };
+            let left = listeners.iter().filter_map(|inbox| inbox.leave(item.clone()));
+            sleepers.extend(left);
+            run = rest.unwrap_or_default();
+        }
+    }
+
+    fn tell(&self, notice: Notice, sleepers: &mut Vec<Waker>) {
+        match notice {
+            Notice::Entry(entry) => self.deliver(&[entry], sleepers),
             Notice::Opened {
                 conversation,
                 members,
             } => {
-                for inbox in members
-                    .iter()
-                    .filter_map(|member| self.by_user.get(member))
+                let inboxes = members.iter().filter_map(|member| self.by_user.get(member));
+                let left = inboxes
                     .flatten()
-                {
-                    inbox.leave(Item::Opened(conversation));
-                }
+                    .filter_map(|inbox| inbox.leave(Item::Opened(conversation)));
+                sleepers.extend(left);
             }
             Notice::ListChanged(head) => {
-                for inbox in self.by_user.get(&head.user).into_iter().flatten() {
-                    inbox.leave(Item::ListChanged(head));
-                }
+                let inboxes = self.by_user.get(&head.user).into_iter().flatten();
+                sleepers.extend(inboxes.filter_map(|inbox| inbox.leave(Item::ListChanged(head))));
             }
             Notice::SessionEnded(session) => {
                 self.end(|inbox| inbox.who.session == session, Close::SessionEnded);
@@ -240,6 +275,19 @@ impl State {
             .filter(|inbox| chosen(inbox))
             .for_each(|inbox| inbox.end(close));
     }
+}
+
+/// `first` and the entries that follow it for the same listeners.
+fn run_of(first: Arc<Entry>, rest: &mut Peekable<impl Iterator<Item = Notice>>) -> Vec<Arc<Entry>> {
+    let of = |entry: &Entry| (entry.shared().conversation, entry.control_receiver());
+    let listeners = of(&first);
+    let mut run = vec![first];
+    while let Some(Notice::Entry(next)) =
+        rest.next_if(|notice| matches!(notice, Notice::Entry(entry) if of(entry) == listeners))
+    {
+        run.push(next);
+    }
+    run
 }
 
 fn remove<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Vec<Arc<Inbox>>>, key: &K, inbox: &Arc<Inbox>) {

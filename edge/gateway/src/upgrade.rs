@@ -3,7 +3,7 @@
 //! The client offers two subprotocols, `unhidra.v1` and `bearer.<token>`; the server selects the first and never repeats
 //! the second. A URL with a query is refused, so that no token ever stands in one.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use axum::{
@@ -14,6 +14,7 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 use unhidra_bus::presence::Connected;
 use unhidra_identity::{Identity, caller::AuthenticateError};
@@ -22,7 +23,7 @@ use unhidra_policy::{Action, Decision, Principal, Resource, decide};
 use unhidra_runtime::{
     ClientAddress, Clock, Context, Limiter, Rate, Stage, Subscriber, Tasks, Weight, rate::Exceeded,
 };
-use unhidra_store::StoreError;
+use unhidra_store::{StoreError, cursor::Position};
 use unhidra_types::{ConnectionId, UserId, text::is_plain};
 use unhidra_wire::{
     close::Close,
@@ -30,7 +31,12 @@ use unhidra_wire::{
     rest::{Problem, ProblemCode},
 };
 
-use crate::{connection::Connection, inbox::inbox, registry::Registry, socket::Socket};
+use crate::{
+    connection::{Connection, Session},
+    inbox::Inbox,
+    registry::Registry,
+    socket::Socket,
+};
 
 /// What RFC 6455 section 1.3 has both sides append to the key.
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -115,8 +121,20 @@ impl Default for Rates {
     }
 }
 
-/// The routes of the gateway.
+/// The routes of the gateway. When connections are to stop, each hears it like any other end, by its inbox: a token that
+/// thousands of tasks look at is a lock that they share.
 pub fn routes(gateway: Gateway) -> Router {
+    let registry = gateway.registry.clone();
+    gateway.tasks.spawn(
+        Stage::Connection,
+        "farewell",
+        Weight::Ordinary,
+        async move |stop| {
+            stop.requested().await;
+            registry.end_all(Close::GoingAway);
+            Ok::<_, Infallible>(())
+        },
+    );
     let connect = on(MethodFilter::GET, connect)
         // Axum would take a HEAD for a GET.
         .head(no_such_method)
@@ -224,7 +242,7 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
         })?;
     let sender = may_connect(&principal).ok_or(UNAUTHENTICATED)?;
     gateway.limits.user(sender.user)?;
-    let items = inbox(Arc::new(Connected {
+    let inbox = Inbox::new(Arc::new(Connected {
         id: ConnectionId::new(context.now, context.random()),
         user: sender.user,
         org: sender.org,
@@ -237,52 +255,87 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
     }));
     gateway
         .registry
-        .admit_or_replace(&items.inbox)
+        .admit_or_replace(&inbox)
         .await
         .map_err(|error| match error {
             crate::registry::AdmissionError::Full => UNAVAILABLE,
             crate::registry::AdmissionError::TooManyOfDevice => TOO_MANY,
         })?;
-    let Gateway {
-        messaging,
-        registry,
-        clock,
-        tasks,
-        identity,
-        limits,
-    } = gateway.clone();
-    let (token, context) = (offer.token.to_owned(), *context);
-    tasks.spawn(
+    let opening = Opening {
+        gateway: gateway.clone(),
+        upgrade,
+        sender,
+        inbox,
+        context: *context,
+    };
+    // Boxed, and gone with all that it needs before the connection is served: a task is as large as its largest moment.
+    let opening = Box::pin(opening.open());
+    gateway.tasks.spawn(
         Stage::Connection,
         "connection",
         Weight::Ordinary,
-        async move |stop| {
-            let upgraded = match upgrade.await {
-                Ok(upgraded) => upgraded,
-                Err(error) => {
-                    registry.leave(&items.inbox, std::iter::empty());
-                    return Err(error);
-                }
-            };
-            let connection = Connection {
-                sender,
-                socket: Socket::new(upgraded, Arc::clone(&items.inbox.who)),
-                items,
-                registry,
-                messaging,
-                clock,
-                rate: limits.0.messages,
-            };
-            let greeting = greet(&identity, &connection.messaging, sender, &token, &context).await;
-            drop(token);
-            match greeting {
-                Ok(welcome) => connection.serve(welcome, stop).await,
-                Err(close) => connection.refuse(close).await,
+        // Connections hear of the end by their inbox: see `routes`.
+        async move |_stop| {
+            if let Some(session) = opening.await? {
+                session.serve().await;
             }
-            Ok(())
+            Ok::<_, hyper::Error>(())
         },
     );
     Ok(switching(offer.accept))
+}
+
+/// A connection that was admitted, before the client has heard of it.
+struct Opening {
+    gateway: Gateway,
+    upgrade: OnUpgrade,
+    sender: Sender,
+    inbox: Arc<Inbox>,
+    context: Context,
+}
+
+impl Opening {
+    /// The connection with its welcome, if it goes on.
+    async fn open(self) -> Result<Option<Box<Session>>, hyper::Error> {
+        let Self {
+            gateway:
+                Gateway {
+                    messaging,
+                    registry,
+                    clock,
+                    identity,
+                    limits,
+                    ..
+                },
+            upgrade,
+            sender,
+            inbox,
+            context,
+        } = self;
+        let upgraded = match upgrade.await {
+            Ok(upgraded) => upgraded,
+            Err(error) => {
+                registry.leave(&inbox, std::iter::empty());
+                return Err(error);
+            }
+        };
+        let connection = Connection {
+            sender,
+            socket: Socket::new(upgraded, Arc::clone(&inbox.who)),
+            inbox,
+            registry,
+            messaging,
+            clock,
+            rate: limits.0.messages,
+        };
+        match greet(&identity, &connection.messaging, sender, &context).await {
+            Ok((welcome, positions)) => Ok(Some(Session::new(connection, welcome, positions))),
+            Err(close) => {
+                connection.refuse(close).await;
+                Ok(None)
+            }
+        }
+    }
 }
 
 /// What the client says it is, as much of it as can be shown.
@@ -303,50 +356,40 @@ fn may_connect(principal: &Principal) -> Option<Sender> {
     }
 }
 
-/// What a connection in the registry is told first, or why it ends. The registry hears of every change from now on, so
-/// what is read here is read only now; and the session may have ended since it was checked.
+/// What a connection in the registry is told first and where its logs stand, or why it ends. The registry hears of every
+/// change from now on, so what is read here is read only now; and the session may have ended since it was checked.
 async fn greet(
     identity: &Identity,
     messaging: &Messaging,
     sender: Sender,
-    token: &str,
     context: &Context,
-) -> Result<Welcome, Close> {
+) -> Result<(Welcome, Vec<Position>), Close> {
     let unavailable = |error: &StoreError| {
         failed(error, context);
         Close::Unavailable
     };
-    match identity.authenticate(token, context).await {
-        Ok(_) => {}
+    let arriving = identity.arrive(sender.session, sender.device, context.now);
+    let stock = match arriving.await {
+        Ok(stock) => stock,
         Err(AuthenticateError::Store(error)) => return Err(unavailable(&error)),
         Err(AuthenticateError::Token(_) | AuthenticateError::Over) => return Err(Close::SessionEnded),
         Err(AuthenticateError::Revoked) => return Err(Close::DeviceRevoked),
-    }
-    welcome(identity, messaging, sender, context)
-        .await
-        .map_err(|error| unavailable(&error))
-}
-
-async fn welcome(
-    identity: &Identity,
-    messaging: &Messaging,
-    sender: Sender,
-    context: &Context,
-) -> Result<Welcome, StoreError> {
-    let (last_accepted, own_list) = messaging.standing(sender).await?;
-    let stock = identity.prekey_stock(sender.device, context.now).await?;
-    Ok(Welcome {
+    };
+    let arrival = messaging.arrival(sender).await;
+    let arrival = arrival.map_err(|error| unavailable(&error))?;
+    let welcome = Welcome {
         device: sender.device,
         session: sender.session,
         server_time: context.now,
-        last_accepted,
-        own_list,
+        last_accepted: arrival.last_accepted,
+        own_list: arrival.own_list,
         stock: PrekeyStock {
             generation: stock.generation,
             one_time: u32::try_from(stock.one_time.len()).unwrap_or(u32::MAX),
             one_time_kem: u32::try_from(stock.one_time_kem.len()).unwrap_or(u32::MAX),
         },
-    })
+    };
+    Ok((welcome, arrival.positions))
 }
 
 fn failed(error: &StoreError, context: &Context) -> Denied {

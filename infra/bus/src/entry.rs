@@ -13,7 +13,7 @@ pub struct Entry {
     shared: Deliver,
     /// `None` when every device of every member gets the same bytes.
     capsules: Option<Vec<Capsule>>,
-    encoded: OnceLock<Bytes>,
+    message: OnceLock<Bytes>,
 }
 
 impl Entry {
@@ -23,7 +23,7 @@ impl Entry {
         Self {
             shared: deliver,
             capsules: None,
-            encoded: OnceLock::new(),
+            message: OnceLock::new(),
         }
     }
 
@@ -33,7 +33,7 @@ impl Entry {
         Self {
             shared: deliver,
             capsules: Some(capsules),
-            encoded: OnceLock::new(),
+            message: OnceLock::new(),
         }
     }
 
@@ -61,9 +61,19 @@ impl Entry {
         self.shared.body.len() + capsules.map(|capsule| capsule.sealed.len()).sum::<usize>()
     }
 
-    /// The encoded frame for a device: the entry, or a skip when it holds nothing for it.
+    /// The WebSocket message that all members get, laid out once; `None` when each device gets its own.
     #[must_use]
-    pub fn frame_for(&self, device: DeviceId) -> Bytes {
+    pub fn message_for_members(&self) -> Option<&Bytes> {
+        let lay_out = || ServerFrame::Deliver(self.shared.clone()).encode_message();
+        match self.capsules {
+            None => Some(self.message.get_or_init(lay_out)),
+            Some(_) => None,
+        }
+    }
+
+    /// The WebSocket message for a device: the entry, or a skip when it holds nothing for it.
+    #[must_use]
+    pub fn message_for(&self, device: DeviceId) -> Bytes {
         let Deliver {
             conversation, seq, ..
         } = self.shared;
@@ -73,20 +83,22 @@ impl Entry {
                 from: seq,
                 to: seq,
             }
-            .encode()
+            .encode_message()
         };
+        if device == self.shared.sender_device {
+            return skip();
+        }
+        if let Some(message) = self.message_for_members() {
+            return message.clone();
+        }
         match &self.capsules {
-            _ if device == self.shared.sender_device => skip(),
-            None => self
-                .encoded
-                .get_or_init(|| ServerFrame::Deliver(self.shared.clone()).encode())
-                .clone(),
+            None => skip(),
             Some(capsules) => match capsules.iter().find(|capsule| capsule.device == device) {
                 Some(capsule) => ServerFrame::Deliver(Deliver {
                     capsule: Some(capsule.clone()),
                     ..self.shared.clone()
                 })
-                .encode(),
+                .encode_message(),
                 None => skip(),
             },
         }
@@ -120,7 +132,10 @@ mod tests {
     }
 
     fn decoded(entry: &Entry, device: DeviceId) -> ServerFrame {
-        ServerFrame::decode(entry.frame_for(device)).unwrap().unwrap()
+        // A head of two bytes: the entries here are short.
+        ServerFrame::decode(entry.message_for(device).slice(2..))
+            .unwrap()
+            .unwrap()
     }
 
     #[test]
@@ -149,8 +164,8 @@ mod tests {
     fn members_share_one_encoding() {
         let entry = Entry::for_members(deliver());
         assert_eq!(
-            entry.frame_for(RECEIVER).as_ptr(),
-            entry.frame_for(OTHER).as_ptr()
+            entry.message_for(RECEIVER).as_ptr(),
+            entry.message_for(OTHER).as_ptr()
         );
     }
 }

@@ -145,8 +145,8 @@ impl Activity {
     }
 
     /// A frame was handed to the socket.
-    pub fn sent(&self, bytes: usize) {
-        self.frames_out.fetch_add(1, Ordering::Relaxed);
+    pub fn sent(&self, frames: u64, bytes: usize) {
+        self.frames_out.fetch_add(frames, Ordering::Relaxed);
         self.bytes_out.fetch_add(wide(bytes), Ordering::Relaxed);
     }
 

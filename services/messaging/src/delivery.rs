@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use unhidra_store::{
-    StoreError,
+    Snapshot, StoreError,
     conversation::{Kind, LogNumber},
     cursor::Position,
     entry::{EntryPage, PageLimit, StoredEntry},
@@ -34,6 +34,17 @@ pub struct Page {
     pub through: u64,
 }
 
+/// What the server holds of a device that connects.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Its last accepted message.
+    pub last_accepted: Option<MsgId>,
+    /// Its user's chain.
+    pub own_list: ListVersion,
+    /// How far it has read its logs: [`Messaging::positions`].
+    pub positions: Vec<Position>,
+}
+
 /// Where a log is found again without looking it up by name.
 #[derive(Clone, Copy, Debug)]
 pub struct Log {
@@ -56,22 +67,23 @@ impl From<&Position> for Log {
 }
 
 impl Messaging {
-    /// What a device asks when it connects: its last accepted message, and its user's chain as the server holds it.
+    /// What a device asks when it connects, in one look.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails, or [`StoreError::Corrupt`] for a device without a chain.
-    pub async fn standing(&self, sender: Sender) -> Result<(Option<MsgId>, ListVersion), StoreError> {
+    pub async fn arrival(&self, sender: Sender) -> Result<Arrival, StoreError> {
         self.store
             .read(move |db| {
                 let (version, head_hash) = db.chain_head(sender.user)?.ok_or(StoreError::Corrupt("chain"))?;
-                Ok((
-                    db.last_accepted(sender.device)?,
-                    ListVersion {
+                Ok(Arrival {
+                    last_accepted: db.last_accepted(sender.device)?,
+                    own_list: ListVersion {
                         user: sender.user,
                         version,
                         head_hash,
                     },
-                ))
+                    positions: positions(db, sender.user, sender.device)?,
+                })
             })
             .await
     }
@@ -81,14 +93,7 @@ impl Messaging {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn positions(&self, user: UserId, device: DeviceId) -> Result<Vec<Position>, StoreError> {
-        self.store
-            .read(move |db| {
-                let control = db.control_position(device)?;
-                let mut positions: Vec<Position> = control.into_iter().collect();
-                positions.extend(db.positions(user, device, MAX_LOGS)?);
-                Ok(positions)
-            })
-            .await
+        self.store.read(move |db| positions(db, user, device)).await
     }
 
     /// How far `device` has read one log, if `user` is a member.
@@ -192,6 +197,12 @@ impl Messaging {
             })
             .await
     }
+}
+
+fn positions(db: &Snapshot<'_>, user: UserId, device: DeviceId) -> Result<Vec<Position>, StoreError> {
+    let mut positions: Vec<_> = db.control_position(device)?.into_iter().collect();
+    positions.extend(db.positions(user, device, MAX_LOGS)?);
+    Ok(positions)
 }
 
 /// Runs of entries that hold nothing for the device, and of void numbers, become one skip.

@@ -1,32 +1,33 @@
 //! What a connection reads from the log: where it stands, what it has missed, and what the peer asks for again.
 
+use bytes::Bytes;
+use unhidra_store::cursor::Position;
 use unhidra_types::ConversationId;
 use unhidra_wire::{
     close::Close,
-    frame::{ListVersion, ServerFrame},
+    frame::{ListVersion, ServerFrame, messages},
 };
 
 use super::{Connection, Session, unavailable};
 
 impl Session {
-    /// Makes up for a notice of the user's chain that was dropped.
-    pub(super) async fn read_own_list(&mut self) -> Result<(), Option<Close>> {
+    /// Makes up for notices that were dropped.
+    pub(super) async fn catch_up(&mut self) -> Result<(), Option<Close>> {
         let Connection {
             messaging, sender, ..
         } = &self.connection;
-        match messaging.standing(*sender).await {
-            Ok((_, head)) => self.tell_own_list(head).await,
-            Err(error) => Err(unavailable(&error)),
-        }
+        let arrival = messaging.arrival(*sender).await;
+        let arrival = arrival.map_err(|error| unavailable(&error))?;
+        self.tell_own_list(arrival.own_list);
+        self.take_positions(arrival.positions).await
     }
 
     /// A chain only grows: a head that is not beyond the one told before is no news.
-    pub(super) async fn tell_own_list(&mut self, head: ListVersion) -> Result<(), Option<Close>> {
-        if head.version <= self.own_list.version {
-            return Ok(());
+    pub(super) fn tell_own_list(&mut self, head: ListVersion) {
+        if head.version > self.own_list.version {
+            self.own_list = head;
+            self.send(&ServerFrame::ListChanged(head));
         }
-        self.own_list = head;
-        self.send(ServerFrame::ListChanged(head).encode()).await
     }
 
     /// Begins to follow one log: listens first, then looks where it stands, so that nothing falls between.
@@ -38,60 +39,60 @@ impl Session {
             sender,
             messaging,
             registry,
-            items,
+            inbox,
             ..
         } = &self.connection;
-        registry.follow(&items.inbox, conversation);
+        registry.follow(inbox, conversation);
         let found = messaging.position(sender.user, sender.device, conversation).await;
         if let Ok(Some(position)) = &found {
             self.following.update(position);
             self.catching_up |= self.following.next_behind().is_some();
             return Ok(());
         }
-        registry.unfollow(&items.inbox, conversation);
+        registry.unfollow(inbox, conversation);
         match found {
             Ok(_) => Err(Some(Close::Unavailable)),
             Err(error) => Err(unavailable(&error)),
         }
     }
 
-    /// Reads where every log stands, until no log is new: a log is listened to before it is looked at.
-    pub(super) async fn read_positions(&mut self) -> Result<(), Option<Close>> {
-        loop {
+    /// Takes over where every log stands, and looks again until no log is new: a log is listened to before it is looked
+    /// at.
+    pub(super) async fn take_positions(&mut self, mut positions: Vec<Position>) -> Result<(), Option<Close>> {
+        while self.listen(&positions) {
             let Connection {
-                sender,
-                messaging,
-                registry,
-                items,
-                ..
+                messaging, sender, ..
             } = &self.connection;
-            let positions = messaging
-                .positions(sender.user, sender.device)
-                .await
-                .map_err(|error| unavailable(&error))?;
-            let mut new = false;
-            for position in &positions {
-                if !self.following.contains(position.conversation) {
-                    if !self.following.has_room() {
-                        continue;
-                    }
-                    registry.follow(&items.inbox, position.conversation);
-                    new = true;
-                }
-                self.following.update(position);
-            }
-            if !new {
-                self.catching_up = true;
-                return Ok(());
-            }
+            let looking = messaging.positions(sender.user, sender.device);
+            positions = looking.await.map_err(|error| unavailable(&error))?;
         }
+        self.catching_up = true;
+        Ok(())
+    }
+
+    /// Follows the logs at these positions; whether one of them is new.
+    fn listen(&mut self, positions: &[Position]) -> bool {
+        let mut is_new = false;
+        for position in positions {
+            if !self.following.contains(position.conversation) {
+                if !self.following.has_room() {
+                    continue;
+                }
+                let Connection { registry, inbox, .. } = &self.connection;
+                registry.follow(inbox, position.conversation);
+                is_new = true;
+            }
+            self.following.update(position);
+        }
+        is_new
     }
 
     /// Sends one page of what is owed, or says that nothing is.
     pub(super) async fn send_page(&mut self) -> Result<(), Option<Close>> {
         let Some((log, from, to)) = self.following.next_behind() else {
             self.catching_up = false;
-            return self.send(ServerFrame::CaughtUp.encode()).await;
+            self.send(&ServerFrame::CaughtUp);
+            return Ok(());
         };
         let device = self.connection.sender.device;
         let page = self
@@ -100,9 +101,7 @@ impl Session {
             .page(log, device, from, to, to)
             .await
             .map_err(|error| unavailable(&error))?;
-        for frame in page.frames {
-            self.send(frame).await?;
-        }
+        self.send_frames(&page.frames);
         self.following.sent(log.conversation, page.through);
         Ok(())
     }
@@ -128,9 +127,13 @@ impl Session {
             .page(log, device, from, to, sent)
             .await
             .map_err(|error| unavailable(&error))?;
-        for frame in page.frames {
-            self.send(frame).await?;
-        }
+        self.send_frames(&page.frames);
         Ok(())
+    }
+
+    /// Queues frames that are encoded already, in one piece: at most a page.
+    fn send_frames(&mut self, frames: &[Bytes]) {
+        let count = u64::try_from(frames.len()).unwrap_or(u64::MAX);
+        self.connection.socket.queue(messages(frames), count);
     }
 }

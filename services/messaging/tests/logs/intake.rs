@@ -146,7 +146,7 @@ async fn a_stale_list_is_answered_with_the_current_heads_and_consumes_nothing() 
         );
     }
     assert_eq!(server.conversation(chat).await.head, 0);
-    assert_eq!(server.messaging.standing(alice).await.unwrap().0, None);
+    assert_eq!(server.messaging.arrival(alice).await.unwrap().last_accepted, None);
 
     let mut sealed_anew = server.sealed(chat, 1, &[bob.device, tablet]).await;
     sealed_anew.list_versions.reverse();
@@ -313,8 +313,9 @@ async fn the_last_accepted_message_is_the_last_one_that_has_a_place() {
     }
     let refused = server.sealed(chat, 3, &[alice.device]).await;
     refusal(server.append(alice, refused).await);
-    let (last, own_list) = server.messaging.standing(alice).await.unwrap();
-    assert_eq!(last, Some(crate::fixture::msg(2)));
+    let arrival = server.messaging.arrival(alice).await.unwrap();
+    assert_eq!(arrival.last_accepted, Some(crate::fixture::msg(2)));
+    let own_list = arrival.own_list;
     assert!(server.heads(chat).await.contains(&own_list) && own_list.user == alice.user);
 }
 
