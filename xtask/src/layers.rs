@@ -54,6 +54,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "unhidra-store",
         &[
             "unhidra-types",
+            "unhidra-crypto",
             "unhidra-tree",
             "unhidra-audit",
             "unhidra-runtime",

@@ -10,6 +10,7 @@ use crate::{
     Snapshot, StoreError, Tx, column,
     conversation::{COLUMNS, Conversation, Kind, LogNumber, conversation},
     cursor::{Position, position},
+    entry::{EntryKey, Place, dest_column, place},
 };
 
 /// How many entries a control log holds.
@@ -55,6 +56,30 @@ impl Snapshot<'_> {
             conversation: ConversationId::CONTROL,
             ..found
         }))
+    }
+
+    /// The place of an envelope that a control log still holds: it is short enough to be looked through.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn control_place_of(&self, log: LogNumber, key: &EntryKey) -> Result<Option<Place>, StoreError> {
+        self.connection
+            .prepare_cached(
+                "SELECT seq, server_time FROM entry
+                 WHERE log = ?1 AND sender_device = ?2 AND msg_id = ?3 AND dest = ?4 AND attempt = ?5",
+            )?
+            .query_row(
+                params![
+                    log.0,
+                    key.sender_device.as_bytes(),
+                    key.msg_id.as_bytes(),
+                    dest_column(key.dest),
+                    key.attempt
+                ],
+                |row| Ok(place(row)),
+            )
+            .optional()?
+            .transpose()
     }
 
     /// How full a control log is.

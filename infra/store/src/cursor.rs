@@ -1,6 +1,6 @@
 //! How far each device has read each log.
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use unhidra_types::{ConversationId, DeviceId, UserId};
 
 use crate::{
@@ -99,39 +99,50 @@ impl Tx<'_> {
         kind: Kind,
         seq: u64,
     ) -> Result<(), StoreError> {
-        let before = column::integer(self.acknowledged(device, log)?);
-        let seq = column::integer(seq);
-        if seq <= before {
-            return Ok(());
-        }
-        self.connection
-            .prepare_cached(
-                "INSERT INTO cursor (device_id, log, seq) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (device_id, log) DO UPDATE SET seq = excluded.seq",
-            )?
-            .execute(params![device.as_bytes(), log.0, seq])?;
-        if kind != Kind::Group {
-            self.connection
-                .prepare_cached(
-                    "DELETE FROM capsule WHERE log = ?1 AND seq > ?2 AND seq <= ?3 AND device_id = ?4",
-                )?
-                .execute(params![log.0, before, seq, device.as_bytes()])?;
-        }
-        if kind == Kind::Control {
-            self.connection
-                .prepare_cached("DELETE FROM entry WHERE log = ?1 AND seq <= ?2")?
-                .execute(params![log.0, seq])?;
-        }
-        if kind == Kind::Direct {
-            self.connection
-                .prepare_cached(
-                    "UPDATE entry SET body = NULL WHERE log = ?1 AND seq > ?2 AND seq <= ?3 AND body IS NOT NULL
-                     AND NOT EXISTS (SELECT 1 FROM capsule c WHERE c.log = entry.log AND c.seq = entry.seq)",
-                )?
-                .execute(params![log.0, before, seq])?;
-        }
-        Ok(())
+        acknowledge(self.connection, device, log, kind, seq)
     }
+}
+
+/// See [`Tx::acknowledge`].
+pub(crate) fn acknowledge(
+    connection: &Connection,
+    device: DeviceId,
+    log: LogNumber,
+    kind: Kind,
+    seq: u64,
+) -> Result<(), StoreError> {
+    let before = column::integer(Snapshot::new(connection).acknowledged(device, log)?);
+    let seq = column::integer(seq);
+    if seq <= before {
+        return Ok(());
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO cursor (device_id, log, seq) VALUES (?1, ?2, ?3)
+             ON CONFLICT (device_id, log) DO UPDATE SET seq = excluded.seq",
+        )?
+        .execute(params![device.as_bytes(), log.0, seq])?;
+    if kind != Kind::Group {
+        connection
+            .prepare_cached(
+                "DELETE FROM capsule WHERE log = ?1 AND seq > ?2 AND seq <= ?3 AND device_id = ?4",
+            )?
+            .execute(params![log.0, before, seq, device.as_bytes()])?;
+    }
+    if kind == Kind::Control {
+        connection
+            .prepare_cached("DELETE FROM entry WHERE log = ?1 AND seq <= ?2")?
+            .execute(params![log.0, seq])?;
+    }
+    if kind == Kind::Direct {
+        connection
+            .prepare_cached(
+                "UPDATE entry SET body = NULL WHERE log = ?1 AND seq > ?2 AND seq <= ?3 AND body IS NOT NULL
+                 AND NOT EXISTS (SELECT 1 FROM capsule c WHERE c.log = entry.log AND c.seq = entry.seq)",
+            )?
+            .execute(params![log.0, before, seq])?;
+    }
+    Ok(())
 }
 
 pub(crate) fn position(row: &Row<'_>) -> Result<Position, StoreError> {

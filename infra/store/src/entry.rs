@@ -1,10 +1,10 @@
 //! Entries of a log: a sealed body, and a sealed capsule for each receiving device where the kind has them.
 
 use bytes::Bytes;
-use rusqlite::{OptionalExtension as _, Row, Rows, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Rows, params};
 use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp, UserId};
 
-use crate::{Snapshot, StoreError, Tx, column, conversation::LogNumber};
+use crate::{Snapshot, StoreError, Tx, accepted, column, conversation::LogNumber};
 
 /// An entry on its way into a log.
 #[derive(Clone, Debug)]
@@ -56,6 +56,19 @@ pub struct Entry {
     pub seq: u64,
     /// What was appended.
     pub entry: NewEntry,
+}
+
+/// What makes an envelope of a log that envelope and no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryKey {
+    /// The authenticated sending device.
+    pub sender_device: DeviceId,
+    /// Chosen by the sender.
+    pub msg_id: MsgId,
+    /// The only receiving device, if the envelope is for one alone.
+    pub dest: Option<DeviceId>,
+    /// 0 for a message, more for repairs.
+    pub attempt: u8,
 }
 
 /// Where an entry stands.
@@ -124,6 +137,17 @@ pub struct Swept {
 }
 
 impl NewEntry {
+    /// What a retry is found by.
+    #[must_use]
+    pub const fn key(&self) -> EntryKey {
+        EntryKey {
+            sender_device: self.sender_device,
+            msg_id: self.msg_id,
+            dest: self.dest,
+            attempt: self.attempt,
+        }
+    }
+
     /// Bytes of its body and capsules.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -136,37 +160,6 @@ impl NewEntry {
 }
 
 impl Snapshot<'_> {
-    /// The place of an entry that was appended to the log before.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
-    pub fn place_of(
-        &self,
-        log: LogNumber,
-        sender_device: DeviceId,
-        msg_id: MsgId,
-        dest: Option<DeviceId>,
-        attempt: u8,
-    ) -> Result<Option<Place>, StoreError> {
-        self.connection
-            .prepare_cached(
-                "SELECT seq, server_time FROM entry
-                 WHERE log = ?1 AND sender_device = ?2 AND msg_id = ?3 AND dest = ?4 AND attempt = ?5",
-            )?
-            .query_row(
-                params![
-                    log.0,
-                    sender_device.as_bytes(),
-                    msg_id.as_bytes(),
-                    dest_column(dest),
-                    attempt
-                ],
-                |row| Ok(place(row)),
-            )
-            .optional()?
-            .transpose()
-    }
-
     /// The last message that the server accepted from a device in a log whose entries have capsules.
     ///
     /// # Errors
@@ -260,59 +253,32 @@ impl Snapshot<'_> {
 }
 
 impl Tx<'_> {
-    /// Appends an entry at the head of its log. The caller has looked for an earlier one by [`Snapshot::place_of`].
+    /// The place of an envelope that a log of a conversation holds already.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn place_of(&self, log: LogNumber, key: &EntryKey) -> Result<Option<Place>, StoreError> {
+        self.hot.accepted.place_of(self.connection, log, key)
+    }
+
+    /// Appends an entry at the head of its log. The caller has looked for an earlier one by [`Tx::place_of`] or
+    /// [`Snapshot::control_place_of`].
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn append_entry(&mut self, log: LogNumber, entry: &NewEntry) -> Result<u64, StoreError> {
-        let seq: i64 = self
-            .connection
-            .prepare_cached("UPDATE conversation SET head = head + 1 WHERE log = ?1 RETURNING head")?
-            .query_row([log.0], |row| row.get(0))?;
-        self.connection
-            .prepare_cached(
-                "INSERT INTO entry (log, seq, msg_id, sender, sender_device, dest, attempt, server_time, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute(params![
-                log.0,
-                seq,
-                entry.msg_id.as_bytes(),
-                entry.sender.as_bytes(),
-                entry.sender_device.as_bytes(),
-                dest_column(entry.dest),
-                entry.attempt,
-                column::millis(entry.server_time),
-                entry.body.as_ref(),
-            ])?;
+        let head = read_head(self.connection, log)?;
+        let seq = head.checked_add(1).ok_or(StoreError::Corrupt("head"))?;
+        let number = insert(self.connection, log, seq, entry)?;
+        keep_head(self.connection, log, seq)?;
         if let Recipients::Capsules(capsules) = &entry.recipients {
-            self.keep_capsules(log, seq, capsules)?;
-            // Only these spend a key of the sender, which is what it asks about; a group's entries may come from
-            // programs that keep no such state.
-            self.connection
-                .prepare_cached(
-                    "INSERT INTO last_accepted (device_id, msg_id) VALUES (?1, ?2)
-                     ON CONFLICT (device_id) DO UPDATE SET msg_id = excluded.msg_id",
-                )?
-                .execute([entry.sender_device.as_bytes(), entry.msg_id.as_bytes()])?;
+            keep_capsules(self.connection, log, seq, capsules)?;
+            keep_last_accepted(self.connection, entry.sender_device, entry.msg_id)?;
+        }
+        if entry.conversation != ConversationId::CONTROL {
+            self.hot.accepted.add(accepted::of_key(log, &entry.key()), number);
         }
         u64::try_from(seq).map_err(|_| StoreError::Corrupt("head"))
-    }
-
-    fn keep_capsules(&mut self, log: LogNumber, seq: i64, capsules: &[Capsule]) -> Result<(), StoreError> {
-        let mut insert = self.connection.prepare_cached(
-            "INSERT INTO capsule (log, seq, device_id, kind, sealed) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?;
-        for capsule in capsules {
-            insert.execute(params![
-                log.0,
-                seq,
-                capsule.device.as_bytes(),
-                capsule.kind,
-                capsule.sealed.as_ref()
-            ])?;
-        }
-        Ok(())
     }
 
     /// Deletes bodies and capsules of entries taken before `cutoff`, at most `limit` entries after number `after`.
@@ -370,6 +336,80 @@ impl Tx<'_> {
     }
 }
 
+pub(crate) fn read_head(connection: &Connection, log: LogNumber) -> Result<i64, StoreError> {
+    Ok(connection
+        .prepare_cached("SELECT head FROM conversation WHERE log = ?1")?
+        .query_row([log.0], |row| row.get(0))?)
+}
+
+pub(crate) fn keep_head(connection: &Connection, log: LogNumber, head: i64) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("UPDATE conversation SET head = ?2 WHERE log = ?1")?
+        .execute([log.0, head])?;
+    Ok(())
+}
+
+/// Answers with the number of the entry.
+pub(crate) fn insert(
+    connection: &Connection,
+    log: LogNumber,
+    seq: i64,
+    entry: &NewEntry,
+) -> Result<i64, StoreError> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO entry (log, seq, msg_id, sender, sender_device, dest, attempt, server_time, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    Ok(insert.insert(params![
+        log.0,
+        seq,
+        entry.msg_id.as_bytes(),
+        entry.sender.as_bytes(),
+        entry.sender_device.as_bytes(),
+        dest_column(entry.dest),
+        entry.attempt,
+        column::millis(entry.server_time),
+        entry.body.as_ref(),
+    ])?)
+}
+
+pub(crate) fn keep_capsules(
+    connection: &Connection,
+    log: LogNumber,
+    seq: i64,
+    capsules: &[Capsule],
+) -> Result<(), StoreError> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO capsule (log, seq, device_id, kind, sealed) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for capsule in capsules {
+        insert.execute(params![
+            log.0,
+            seq,
+            capsule.device.as_bytes(),
+            capsule.kind,
+            capsule.sealed.as_ref()
+        ])?;
+    }
+    Ok(())
+}
+
+/// Of entries with capsules only: these spend a key of the sender, which is what it asks about. A group's entries may come
+/// from programs that keep no such state.
+pub(crate) fn keep_last_accepted(
+    connection: &Connection,
+    device: DeviceId,
+    msg_id: MsgId,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO last_accepted (device_id, msg_id) VALUES (?1, ?2)
+             ON CONFLICT (device_id) DO UPDATE SET msg_id = excluded.msg_id",
+        )?
+        .execute([device.as_bytes(), msg_id.as_bytes()])?;
+    Ok(())
+}
+
 fn page(
     mut rows: Rows<'_>,
     device: Option<DeviceId>,
@@ -394,11 +434,11 @@ fn page(
     Ok(EntryPage { entries, through })
 }
 
-fn dest_column(dest: Option<DeviceId>) -> [u8; 16] {
+pub(crate) fn dest_column(dest: Option<DeviceId>) -> [u8; 16] {
     dest.map_or([0; 16], |device| *device.as_bytes())
 }
 
-fn place(row: &Row<'_>) -> Result<Place, StoreError> {
+pub(crate) fn place(row: &Row<'_>) -> Result<Place, StoreError> {
     Ok(Place {
         seq: column::number(row, "seq")?,
         server_time: column::time(row, "server_time")?,

@@ -6,6 +6,7 @@
 //! - [`writer`]: the queue of acts and the group commit    - [`reader`]: the pool that reads snapshots
 //! - [`migration`]: the numbered schema                     - [`event`], [`feed`]: what commits tell the rest of the server
 //! - [`conversation`], [`control`], [`entry`], [`cursor`]: logs, their content, and how far each device has read
+//! - [`log_tx`]: transactions, the hot path first, and what it keeps in memory: [`facts`], `accepted`, `pending`
 //! - [`account`], [`invitation`], [`session`], [`recovery`]: who there is
 //! - [`audit`], [`audit_tree`], [`audit_check`]: what was written down, what commits to it, whether it is intact
 //! - [`chain`], [`device`], [`prekey`], [`link`]: which devices speak for them, and how to reach those
@@ -28,11 +29,13 @@ pub mod device;
 pub mod entry;
 pub mod event;
 pub mod examine;
+pub mod facts;
 pub mod feed;
 pub mod former_chain;
 pub mod idempotency;
 pub mod invitation;
 pub mod link;
+pub mod log_tx;
 pub mod migration;
 pub mod prekey;
 pub mod reader;
@@ -43,7 +46,9 @@ pub mod standing;
 pub mod wal;
 pub mod writer;
 
+mod accepted;
 mod column;
+mod pending;
 
 use std::{
     path::{Path, PathBuf},
@@ -56,11 +61,15 @@ use rusqlite::{Connection, OpenFlags, ffi};
 pub use event::Event;
 pub use examine::{Depth, Examined, examine};
 pub use feed::CommitFeed;
+pub use log_tx::{LogTx, Tx};
 pub use reader::Snapshot;
-pub use writer::Tx;
 
 /// Prepared statements that each connection keeps.
 const STATEMENTS: usize = 128;
+/// KiB of pages that the writer keeps: what one commit touches, so that none of it is written twice.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
+/// Pages of the write-ahead log after which it goes into the database: hot pages go there once for many commits.
+const CHECKPOINT_PAGES: i64 = 4_096;
 /// How long a connection waits for another's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -195,7 +204,12 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()
             .map_err(open)?;
         let (feed, events) = feed::feed();
-        let writer = writer::Writer::start(connection, feed).map_err(OpenError::Thread)?;
+        connection
+            .pragma_update(None, "cache_size", -WRITER_CACHE_KIB)
+            .and_then(|()| connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES))
+            .map_err(open)?;
+        let hot = log_tx::Hot::of(&connection).map_err(open)?;
+        let writer = writer::Writer::start(connection, hot, feed).map_err(OpenError::Thread)?;
         Ok((
             Self {
                 writer,
@@ -219,7 +233,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.writer.submit(0, act, || {})
+        self.writer.submit(0, |tx| tx.any(act), || {})
     }
 
     /// As [`Store::write`], for an act that holds `bytes` of what it is to store. When all that wait hold too many, it is
@@ -240,6 +254,28 @@ impl Store {
     where
         U: Fn() + Clone + Send + 'static,
         A: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.writer.submit(bytes, |tx| tx.any(act), unsaved)
+    }
+
+    /// As [`Store::write_holding`], for an act that only appends to logs of conversations and moves cursors.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    ///
+    /// # Cancellation safety
+    /// As [`Store::write`].
+    pub fn write_log<T, E, A, U>(
+        &self,
+        bytes: usize,
+        act: A,
+        unsaved: U,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, A, U> + 'static
+    where
+        U: Fn() + Clone + Send + 'static,
+        A: FnOnce(&mut LogTx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use crate::{StoreError, audit_tree};
+use crate::{StoreError, accepted, audit_tree};
 
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_log.sql"),
@@ -13,10 +13,13 @@ const MIGRATIONS: &[&str] = &[
     AUDIT_TREE,
     include_str!("../migrations/0007_limits.sql"),
     include_str!("../migrations/0008_operations.sql"),
+    ACCEPTED,
 ];
 
 /// The step that is completed by [`audit_tree::build`].
 const AUDIT_TREE: &str = include_str!("../migrations/0006_audit_tree.sql");
+/// The step that is completed by [`accepted::build`].
+const ACCEPTED: &str = include_str!("../migrations/0009_accepted.sql");
 
 /// Why a schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +83,9 @@ fn apply(connection: &mut Connection, steps: &[&str]) -> Result<(), MigrationErr
         transaction.execute_batch(sql).map_err(failed(step))?;
         if sql == AUDIT_TREE {
             audit_tree::build(&transaction).map_err(MigrationError::AuditTree)?;
+        }
+        if sql == ACCEPTED {
+            accepted::build(&transaction).map_err(failed(step))?;
         }
     }
     transaction

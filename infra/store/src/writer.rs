@@ -1,10 +1,9 @@
-//! One thread writes. All acts that wait when it is free become one transaction, with a savepoint each (group commit).
+//! One thread writes. All acts that wait when it is free become one transaction (group commit).
 //!
 //! There is no timer: a commit is flushed when the one before it has returned, so a lone act waits for nothing and a
 //! crowd shares one `fsync`.
 
 use std::{
-    ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -15,7 +14,11 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::{Event, Snapshot, StoreError, feed::Publisher};
+use crate::{
+    Event, StoreError,
+    feed::Publisher,
+    log_tx::{Hot, LogTx},
+};
 
 /// Acts that wait for the writer; one more is refused as [`StoreError::Overloaded`].
 const QUEUE_CAPACITY: usize = 4_096;
@@ -24,29 +27,8 @@ const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Acts in one commit, so that the first of a crowd is not answered with the last.
 const MAX_ACTS_PER_COMMIT: usize = 512;
 
-/// A transaction on the writer: reads see what it has written.
-pub struct Tx<'c> {
-    snapshot: Snapshot<'c>,
-    events: &'c mut Vec<Event>,
-}
-
-impl<'c> Deref for Tx<'c> {
-    type Target = Snapshot<'c>;
-
-    fn deref(&self) -> &Snapshot<'c> {
-        &self.snapshot
-    }
-}
-
-impl Tx<'_> {
-    /// Tells the rest of the server after the commit, in order; forgotten when the act fails.
-    pub fn emit(&mut self, event: Event) {
-        self.events.push(event);
-    }
-}
-
 /// Runs the act, or learns why it can't run; then answers once the fate of the commit is known.
-type Job = Box<dyn FnOnce(Result<&mut Tx<'_>, StoreError>) -> (Outcome, Answer) + Send>;
+type Job = Box<dyn FnOnce(Result<&mut LogTx<'_>, StoreError>) -> (Outcome, Answer) + Send>;
 type Answer = Box<dyn FnOnce(Commit) + Send>;
 
 /// A job on its way to the writer.
@@ -89,7 +71,7 @@ struct Health {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection, feed: Publisher) -> std::io::Result<Self> {
+    pub(crate) fn start(connection: Connection, hot: Hot, feed: Publisher) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE_CAPACITY);
         let held = Arc::new(AtomicUsize::new(0));
         let ended = Arc::new(Semaphore::new(0));
@@ -99,7 +81,7 @@ impl Writer {
         thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
-                write_until_closed(&connection, jobs, &release, &seen, &feed);
+                write_until_closed(&connection, hot, jobs, &release, &seen, &feed);
                 if let Err((_, error)) = connection.close() {
                     tracing::error!(error = %error, "database did not close cleanly");
                 }
@@ -133,39 +115,13 @@ impl Writer {
     ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, A, U> + 'static
     where
         U: Fn() + Clone + Send + 'static,
-        A: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        A: FnOnce(&mut LogTx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let not_run = unsaved.clone();
-        let job: Job = Box::new(move |tx| {
-            let result = match tx {
-                Ok(tx) => act(tx),
-                Err(error) => {
-                    unsaved();
-                    Err(error.into())
-                }
-            };
-            let outcome = if result.is_ok() {
-                Outcome::Keep
-            } else {
-                Outcome::Undo
-            };
-            let answer = move |commit: Commit| {
-                if result.is_ok() && commit != Commit::Durable {
-                    unsaved();
-                }
-                let result = result.and_then(|value| match commit {
-                    Commit::Durable => Ok(value),
-                    Commit::Failed => Err(StoreError::CommitFailed.into()),
-                    Commit::DiskFull => Err(StoreError::DiskFull.into()),
-                });
-                // A caller that stopped waiting has no use for the answer.
-                drop(reply.send(result));
-            };
-            (outcome, Box::new(answer))
-        });
+        let job: Job = Box::new(|tx| settle(tx.map(act), reply, unsaved));
         let queued = self.enqueue(Queued { job, bytes }).inspect_err(|_| not_run());
         async move {
             queued?;
@@ -204,8 +160,44 @@ impl Writer {
     }
 }
 
+/// What has become of an act, and how its caller is told. `unsaved` is called once if nothing of it was stored.
+fn settle<T, E, U>(
+    ran: Result<Result<T, E>, StoreError>,
+    reply: oneshot::Sender<Result<T, E>>,
+    unsaved: U,
+) -> (Outcome, Answer)
+where
+    U: Fn() + Send + 'static,
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+{
+    let result = ran.unwrap_or_else(|error| {
+        unsaved();
+        Err(error.into())
+    });
+    let outcome = if result.is_ok() {
+        Outcome::Keep
+    } else {
+        Outcome::Undo
+    };
+    let answer = move |commit: Commit| {
+        if result.is_ok() && commit != Commit::Durable {
+            unsaved();
+        }
+        let result = result.and_then(|value| match commit {
+            Commit::Durable => Ok(value),
+            Commit::Failed => Err(StoreError::CommitFailed.into()),
+            Commit::DiskFull => Err(StoreError::DiskFull.into()),
+        });
+        // A caller that stopped waiting has no use for the answer.
+        drop(reply.send(result));
+    };
+    (outcome, Box::new(answer))
+}
+
 fn write_until_closed(
     connection: &Connection,
+    mut hot: Hot,
     mut jobs: mpsc::Receiver<Queued>,
     held: &AtomicUsize,
     health: &Health,
@@ -214,12 +206,22 @@ fn write_until_closed(
     let mut batch = Vec::with_capacity(MAX_ACTS_PER_COMMIT);
     while jobs.blocking_recv_many(&mut batch, MAX_ACTS_PER_COMMIT) > 0 {
         let bytes = batch.iter().map(|queued: &Queued| queued.bytes).sum();
-        let mut events = Vec::new();
-        let mut answers = Vec::with_capacity(batch.len());
+        let mut transaction = Transaction {
+            connection,
+            hot: &mut hot,
+            events: Vec::new(),
+            answers: Vec::with_capacity(batch.len()),
+        };
         let changes = connection.total_changes();
-        let commit = match run_and_commit(connection, &mut batch, &mut events, &mut answers) {
-            Ok(()) => Commit::Durable,
+        let ended = transaction.run_and_commit(&mut batch);
+        let Transaction { events, answers, .. } = transaction;
+        let commit = match ended {
+            Ok(()) => {
+                hot.accepted.committed();
+                Commit::Durable
+            }
             Err(error) => {
+                hot.rolled_back();
                 tracing::error!(error = %error, acts = answers.len(), "commit failed; nothing of it was stored");
                 if matches!(error, StoreError::DiskFull) {
                     Commit::DiskFull
@@ -244,58 +246,56 @@ fn write_until_closed(
     }
 }
 
-/// Runs every act of the batch in one transaction; each act's own failure undoes that act alone.
-fn run_and_commit(
-    connection: &Connection,
-    batch: &mut Vec<Queued>,
-    events: &mut Vec<Event>,
-    answers: &mut Vec<Answer>,
-) -> Result<(), StoreError> {
-    let mut state = execute(connection, "BEGIN IMMEDIATE");
-    for Queued { job, .. } in batch.drain(..) {
-        let act = match &state {
-            Ok(()) => run_in_savepoint(connection, job, events, answers),
-            Err(_) => {
-                answers.push(job(Err(StoreError::CommitFailed)).1);
+/// Acts that are committed together.
+struct Transaction<'a> {
+    connection: &'a Connection,
+    hot: &'a mut Hot,
+    events: Vec<Event>,
+    answers: Vec<Answer>,
+}
+
+impl Transaction<'_> {
+    /// Runs every act of the batch in one transaction; each act's own failure undoes that act alone.
+    fn run_and_commit(&mut self, batch: &mut Vec<Queued>) -> Result<(), StoreError> {
+        let acts = batch.len();
+        self.hot.accepted.begin();
+        let mut state = execute(self.connection, "BEGIN IMMEDIATE");
+        for Queued { job, .. } in batch.drain(..) {
+            if state.is_err() {
+                self.answers.push(job(Err(StoreError::CommitFailed)).1);
                 continue;
             }
-        };
-        // SQLite gives up on a whole transaction when the disk is full or fails: what ran before is gone as well.
-        if act.is_err() || connection.is_autocommit() {
-            state = act.and(Err(StoreError::CommitFailed));
+            state = self.run(job);
         }
+        let ended = state
+            .and_then(|()| self.hot.finish(self.connection, acts))
+            .and_then(|()| execute(self.connection, "COMMIT"));
+        if ended.is_err() && !self.connection.is_autocommit() {
+            execute(self.connection, "ROLLBACK")?;
+        }
+        ended
     }
-    let ended = state.and_then(|()| execute(connection, "COMMIT"));
-    if ended.is_err() && !connection.is_autocommit() {
-        execute(connection, "ROLLBACK")?;
-    }
-    ended
-}
 
-fn run_in_savepoint(
-    connection: &Connection,
-    job: Job,
-    events: &mut Vec<Event>,
-    answers: &mut Vec<Answer>,
-) -> Result<(), StoreError> {
-    execute(connection, "SAVEPOINT act")?;
-    let before = events.len();
-    let (outcome, answer) = job(Ok(&mut Tx {
-        snapshot: Snapshot::new(connection),
-        events,
-    }));
-    answers.push(answer);
-    if outcome == Outcome::Undo {
-        events.truncate(before);
-        if connection.is_autocommit() {
+    /// Whether the transaction goes on after the act.
+    fn run(&mut self, job: Job) -> Result<(), StoreError> {
+        let (before, mark) = (self.events.len(), self.hot.accepted.mark());
+        let mut tx = LogTx::new(self.connection, self.hot, &mut self.events);
+        let (outcome, answer) = job(Ok(&mut tx));
+        let is_spoiled = tx.is_spoiled();
+        self.answers.push(answer);
+        if outcome == Outcome::Undo {
+            self.events.truncate(before);
+            self.hot.accepted.undo_to(mark);
+        }
+        // SQLite gives up on a whole transaction when the disk is full or fails: what ran before is gone as well.
+        if is_spoiled || self.connection.is_autocommit() {
             return Err(StoreError::CommitFailed);
         }
-        execute(connection, "ROLLBACK TO act")?;
+        Ok(())
     }
-    execute(connection, "RELEASE act")
 }
 
-fn execute(connection: &Connection, sql: &'static str) -> Result<(), StoreError> {
+pub(crate) fn execute(connection: &Connection, sql: &'static str) -> Result<(), StoreError> {
     connection.prepare_cached(sql)?.execute([])?;
     Ok(())
 }

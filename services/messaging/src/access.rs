@@ -4,6 +4,7 @@ use unhidra_policy::{ConversationKind, Membership, Principal, Resource};
 use unhidra_store::{
     Snapshot, StoreError,
     conversation::{Conversation, Kind},
+    facts::LogFacts,
 };
 use unhidra_types::{ConversationId, DeviceId, OrgId, Role, SessionId, UserId};
 
@@ -86,21 +87,29 @@ impl Messaging {
 }
 
 /// The facts about a conversation, as `user` stands to it.
-pub(crate) fn resource(
-    db: &Snapshot<'_>,
-    conversation: &Conversation,
-    user: UserId,
-) -> Result<Resource, StoreError> {
-    Ok(Resource::Conversation {
-        org: conversation.org,
-        kind: match conversation.kind {
+fn resource(db: &Snapshot<'_>, conversation: &Conversation, user: UserId) -> Result<Resource, StoreError> {
+    let is_member = db.is_member(conversation.log, user)?;
+    Ok(facts(conversation.org, conversation.kind, is_member))
+}
+
+/// The facts about a conversation that the writer has in memory.
+pub(crate) fn resource_in(conversation: &LogFacts, user: UserId) -> Resource {
+    let is_member = conversation.members.binary_search(&user).is_ok();
+    facts(conversation.org, conversation.kind, is_member)
+}
+
+const fn facts(org: OrgId, kind: Kind, is_member: bool) -> Resource {
+    Resource::Conversation {
+        org,
+        kind: match kind {
             Kind::Direct => ConversationKind::Direct,
             // A control log is found by its device alone, never as a conversation.
             Kind::Group | Kind::Control => ConversationKind::Group,
         },
-        membership: match db.is_member(conversation.log, user)? {
-            true => Membership::Member,
-            false => Membership::Outsider,
+        membership: if is_member {
+            Membership::Member
+        } else {
+            Membership::Outsider
         },
-    })
+    }
 }

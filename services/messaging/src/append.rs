@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use unhidra_policy::{Action, Decision, decide};
 use unhidra_store::{
-    Event, StoreError, Tx,
-    conversation::{Conversation, Kind},
-    entry::{Capsule, Entry, NewEntry, Place, Recipients},
+    Event, LogTx, StoreError,
+    conversation::Kind,
+    entry::{Capsule, Entry, EntryKey, NewEntry, Place, Recipients},
+    facts::LogFacts,
 };
 use unhidra_types::{ConversationId, MsgId, Timestamp};
 use unhidra_wire::frame::{Append, ListVersion, Refusal};
@@ -64,18 +65,22 @@ impl Messaging {
     ) -> impl Future<Output = Result<Place, AppendError>> + Send + use<> {
         let (key, bytes) = (Key::of(&append), sealed_bytes(&append));
         let (turns, unsaved) = (Arc::clone(order), Arc::clone(order));
-        let act = move |tx: &mut Tx<'_>| {
+        let act = move |tx: &mut LogTx<'_>| {
             if !turns.is_turn_of(key, sender.device, tx)? {
                 return Err(AppendError::OutOfTurn);
             }
-            append_in(tx, sender, append, now).inspect_err(|error| {
+            let taken = if append.conversation == ConversationId::CONTROL {
+                tx.any(|tx| crate::control::append_in(tx, sender, &append, now))
+            } else {
+                append_in(tx, sender, append, now)
+            };
+            taken.inspect_err(|error| {
                 if matches!(error, AppendError::Store(_)) {
                     turns.wait_for(key);
                 }
             })
         };
-        self.store
-            .write_holding(bytes, act, move || unsaved.wait_for(key))
+        self.store.write_log(bytes, act, move || unsaved.wait_for(key))
     }
 }
 
@@ -84,32 +89,33 @@ fn sealed_bytes(append: &Append) -> usize {
     append.body.len() + capsules.sum::<usize>()
 }
 
-fn append_in(tx: &mut Tx<'_>, sender: Sender, append: Append, now: Timestamp) -> Result<Place, AppendError> {
-    if append.conversation == ConversationId::CONTROL {
-        return crate::control::append_in(tx, sender, &append, now);
-    }
+fn append_in(
+    tx: &mut LogTx<'_>,
+    sender: Sender,
+    append: Append,
+    now: Timestamp,
+) -> Result<Place, AppendError> {
     let conversation = tx
-        .conversation(append.conversation)?
+        .log(append.conversation)?
         .ok_or(AppendError::refused(Refusal::NotFound))?;
-    let resource = crate::access::resource(tx, &conversation, sender.user)?;
+    let resource = crate::access::resource_in(&conversation, sender.user);
     if decide(&sender.principal(), Action::Append, &resource) != Decision::Allow {
         return Err(AppendError::refused(Refusal::NotFound));
     }
     if append.msg_id == MsgId::NONE {
         return Err(AppendError::refused(Refusal::Malformed));
     }
-    let earlier = tx.place_of(
-        conversation.log,
-        sender.device,
-        append.msg_id,
-        append.dest,
-        append.attempt,
-    )?;
-    if let Some(place) = earlier {
+    let key = EntryKey {
+        sender_device: sender.device,
+        msg_id: append.msg_id,
+        dest: append.dest,
+        attempt: append.attempt,
+    };
+    if let Some(place) = tx.place_of(conversation.log, &key)? {
         return Ok(place);
     }
     // It may have been queued behind its own revocation.
-    if !tx.is_in_use(sender.device)? {
+    if !tx.user(sender.user)?.devices.contains(&sender.device) {
         return Err(AppendError::refused(Refusal::NotFound));
     }
     let recipients = match conversation.kind {
@@ -151,33 +157,33 @@ fn group_recipients(append: &Append) -> Result<Recipients, AppendError> {
 
 /// The sender must have sealed for both users' current device lists, and for devices on them alone.
 fn direct_recipients(
-    tx: &Tx<'_>,
+    tx: &mut LogTx<'_>,
     sender: Sender,
-    conversation: &Conversation,
+    conversation: &LogFacts,
     append: &Append,
 ) -> Result<Recipients, AppendError> {
     let has_body = !append.body.is_empty();
     if append.capsules.is_empty() || has_body != (append.attempt == 0) {
         return Err(AppendError::refused(Refusal::Malformed));
     }
-    let members = tx.members(conversation.log)?;
     let mut devices = Vec::new();
-    let mut heads = Vec::with_capacity(members.len());
-    for member in members {
-        let Some((version, head_hash)) = tx.chain_head(member)? else {
+    let mut heads = Vec::with_capacity(conversation.members.len());
+    for member in &conversation.members {
+        let user = tx.user(*member)?;
+        let Some((version, head_hash)) = user.chain_head else {
             // Who was deleted never gets a device again.
-            let reason = match tx.deleted_at(member)? {
-                Some(_) => Refusal::NotFound,
-                None => Refusal::UnknownDevice,
-            };
-            return Err(AppendError::refused(reason));
+            return Err(AppendError::refused(if user.is_deleted {
+                Refusal::NotFound
+            } else {
+                Refusal::UnknownDevice
+            }));
         };
         heads.push(ListVersion {
-            user: member,
+            user: *member,
             version,
             head_hash,
         });
-        devices.extend(tx.devices_in_use(member)?);
+        devices.extend_from_slice(&user.devices);
     }
     let mut sealed_for = append.list_versions.clone();
     sealed_for.sort_unstable_by_key(|list| list.user);

@@ -10,7 +10,7 @@ use unhidra_store::{
     Event, Tx,
     control::Held,
     device::Device,
-    entry::{Capsule, Entry, NewEntry, Place, Recipients},
+    entry::{Capsule, Entry, EntryKey, NewEntry, Place, Recipients},
 };
 use unhidra_types::{ConversationId, DeviceId, MsgId, Timestamp};
 use unhidra_wire::frame::{self, Append, Refusal};
@@ -37,7 +37,13 @@ pub(crate) fn append_in(
         Some(log) => log.log,
         None => tx.open_control_log(dest, receiver.org, now)?.log,
     };
-    if let Some(place) = tx.place_of(log, sender.device, append.msg_id, Some(dest), 0)? {
+    let key = EntryKey {
+        sender_device: sender.device,
+        msg_id: append.msg_id,
+        dest: Some(dest),
+        attempt: 0,
+    };
+    if let Some(place) = tx.control_place_of(log, &key)? {
         return Ok(place);
     }
     let Held { entries, of_sender } = tx.control_entries(log, sender.device)?;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use unhidra_store::{
-    Snapshot, StoreError,
+    LogTx, Snapshot, StoreError,
     conversation::{Kind, LogNumber},
     cursor::Position,
     entry::{EntryPage, PageLimit, StoredEntry},
@@ -158,11 +158,12 @@ impl Messaging {
         device: DeviceId,
         cursors: Vec<(Log, u64)>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
-        self.store.write(move |tx| {
+        let act = move |tx: &mut LogTx<'_>| {
             cursors
                 .into_iter()
                 .try_for_each(|(log, seq)| tx.acknowledge(device, log.number, log.kind, seq))
-        })
+        };
+        self.store.write_log(0, act, || {})
     }
 
     /// A page of a log as it is kept, for the REST interface.

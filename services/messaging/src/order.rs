@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use unhidra_store::{Snapshot, StoreError};
+use unhidra_store::{LogTx, StoreError, entry::EntryKey};
 use unhidra_types::{ConversationId, DeviceId, MsgId};
 use unhidra_wire::frame::Append;
 
@@ -38,13 +38,13 @@ impl SendOrder {
         &self,
         key: Key,
         device: DeviceId,
-        db: &Snapshot<'_>,
+        tx: &mut LogTx<'_>,
     ) -> Result<bool, StoreError> {
         let mut awaited = self.lock();
         let Some(first) = *awaited else {
             return Ok(true);
         };
-        if first != key && !first.is_stored(device, db)? {
+        if first != key && !first.is_stored(device, tx)? {
             return Ok(false);
         }
         *awaited = None;
@@ -79,11 +79,16 @@ impl Key {
     }
 
     /// Another connection of the device may have brought it.
-    fn is_stored(self, device: DeviceId, db: &Snapshot<'_>) -> Result<bool, StoreError> {
-        let Some(conversation) = db.conversation(self.conversation)? else {
+    fn is_stored(self, device: DeviceId, tx: &mut LogTx<'_>) -> Result<bool, StoreError> {
+        let Some(conversation) = tx.log(self.conversation)? else {
             return Ok(false);
         };
-        let place = db.place_of(conversation.log, device, self.msg_id, self.dest, self.attempt)?;
-        Ok(place.is_some())
+        let key = EntryKey {
+            sender_device: device,
+            msg_id: self.msg_id,
+            dest: self.dest,
+            attempt: self.attempt,
+        };
+        Ok(tx.place_of(conversation.log, &key)?.is_some())
     }
 }
