@@ -216,3 +216,6 @@ impl<'c> LogTx<'c> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
