@@ -33,7 +33,7 @@ const CERTIFY: &[u8] = b"certify";
 const NEXT: &[u8] = b"next identity";
 
 /// What a device can do when this program makes its keys.
-pub const CAPABILITIES: Capabilities = Capabilities::PQ;
+pub const CAPABILITIES: Capabilities = Capabilities::PQ.with(Capabilities::PQ_RATCHET);
 
 /// The keys of this device. Every one but the user identity key is made here and never leaves.
 pub struct Identity {

@@ -334,6 +334,9 @@ impl Conversation {
             Notice::ListWithheld(user) if user == self.peer => self.screen.say(&format!(
                 "The server withholds the device list of {name}: nothing is sent until it shows it"
             )),
+            Notice::EpochOverdue(user) if user == self.peer => self.screen.say(&format!(
+                "No post-quantum step with a device of {name} has come through for 30 days: a new session is begun"
+            )),
             _ => Ok(()),
         }
     }

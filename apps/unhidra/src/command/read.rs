@@ -199,6 +199,12 @@ async fn told(
                 "the server withholds the device list of {name}: nothing is sent to {name} until it shows it"
             ));
         }
+        Event::Notice(Notice::EpochOverdue(user)) => {
+            let name = client.name_of(user).await?;
+            output.progress(&format!(
+                "no post-quantum step with a device of {name} has come through for 30 days: a new session is begun"
+            ));
+        }
         Event::AuditContradicted(evidence) => Told::new(&evidence).say(output)?,
         Event::Notice(Notice::Waiting { .. }) => {
             output.progress("a message could not be opened: its sender is asked for it again");

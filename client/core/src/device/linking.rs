@@ -2,7 +2,7 @@
 
 use unhidra_chain::{
     Capabilities, Chain, DeviceCertificate, Genesis, ListHead, Revocation, Validity, auth::Claim,
-    record::Subject,
+    device::RENEWAL_THRESHOLD, record::Subject,
 };
 use unhidra_crypto::{CryptoRng, ed25519::SigningKey, x25519};
 use unhidra_pair::linking::new_device::Applicant;
@@ -27,6 +27,9 @@ pub enum CertifyError {
     /// The own chain is not known here yet: sync first.
     #[error("the own device list is not known yet")]
     NoChain,
+    /// No certificate is due for renewal.
+    #[error("no certificate is due for renewal")]
+    NotDue,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -75,6 +78,33 @@ impl<S: Store> Device<S> {
             after,
             record: certificate.as_bytes().to_vec(),
         })
+    }
+
+    /// The next certificate that is due: this device's own, when it lacks what this program can do or runs out, then that of
+    /// another live device that runs out, with what it could do before. Other devices say themselves what they can, when
+    /// they are linked.
+    ///
+    /// # Errors
+    /// [`CertifyError::NotDue`] when there is none; see [`CertifyError`].
+    pub fn renew(&mut self, now: Timestamp, rng: &mut dyn CryptoRng) -> Result<ChainExtension, CertifyError> {
+        if !self.can_certify() {
+            return Err(CertifyError::NotACertifier);
+        }
+        let own = self.own_chain(now, rng)?.ok_or(CertifyError::NoChain)?;
+        let runs_out = |device: &&unhidra_chain::device::Device| {
+            let left = device.certificate().validity().not_after.since(now);
+            left < RENEWAL_THRESHOLD
+        };
+        let this = own.device(self.me.device).ok_or(CertifyError::NoChain)?;
+        let capabilities = CAPABILITIES.with(Capabilities::CERTIFY);
+        let held = this.certificate().subject().capabilities;
+        let subject = if !held.contains(capabilities) || runs_out(&this) {
+            self.me.subject(held.with(capabilities))
+        } else {
+            let due = own.live_devices(now).find(runs_out);
+            due.ok_or(CertifyError::NotDue)?.certificate().subject().clone()
+        };
+        self.certify(subject, now, rng)
     }
 
     /// Takes custody of the user identity key, opened by the recovery key, and certifies this device by it. The own

@@ -9,6 +9,7 @@
 mod archive;
 mod claims;
 mod directory;
+mod epochs;
 mod hostile;
 mod identities;
 mod lists;

@@ -61,6 +61,7 @@ impl Client {
         self.in_flight.clear();
         self.sent_through = None;
         self.events.push_back(Event::Connected);
+        self.renew_if_due().await?;
         self.watch_audit_if_due().await
     }
 

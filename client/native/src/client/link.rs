@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use unhidra_client::device::CertifyError;
 use unhidra_pair::{
     linking::{LinkCode, Sas, certifier, new_device},
     recovery::RecoveryKey,
 };
-use unhidra_types::DeviceId;
+use unhidra_types::{DeviceId, limits::MAX_LIVE_DEVICES};
 use unhidra_wire::{
     base64::{Base64, Base64Array},
     rest::{DeviceProof, ExtendChain, Hidden, LinkMessage, ProblemCode},
@@ -22,6 +23,8 @@ const CODE_LIFETIME: Duration = Duration::from_secs(120);
 const APPROVAL_TIMEOUT: Duration = Duration::from_secs(300);
 /// How often the channel is looked at.
 const POLL: Duration = Duration::from_millis(300);
+/// How long the renewal of a certificate may hold up a connection.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Rounds of certifying when other devices change the chain at the same time.
 const MAX_ROUNDS: u32 = 3;
 
@@ -146,7 +149,7 @@ impl Client {
     /// [`ClientError::Certify`] when this device can't certify; [`ClientError::TimedOut`] when the new device is gone.
     pub async fn link(&mut self, code: &LinkCode) -> Result<Certifying<'_>, ClientError> {
         if !self.device.can_certify() {
-            return Err(unhidra_client::device::CertifyError::NotACertifier.into());
+            return Err(CertifyError::NotACertifier.into());
         }
         let token = self.access_token().await?;
         let device = code.device();
@@ -191,6 +194,33 @@ impl Client {
         .await
     }
 
+    /// Renews the certificates that are due, on a device that can. What fails is tried again at the next connection.
+    pub(super) async fn renew_if_due(&mut self) -> Result<(), ClientError> {
+        for _ in 0..MAX_LIVE_DEVICES {
+            match self.device.renew(edge::now(), &mut edge::rng()) {
+                Ok(_extension) => {}
+                Err(CertifyError::Store(error)) => return Err(error.into()),
+                Err(_nothing_to_do) => return Ok(()),
+            }
+            match timeout(RENEWAL_TIMEOUT, self.renew_next()).await {
+                Ok(Err(error @ ClientError::Store(_))) => return Err(error),
+                Ok(Err(error)) => {
+                    tracing::debug!(error = %error, "a certificate was not renewed");
+                    return Ok(());
+                }
+                Ok(Ok(())) => {}
+                Err(_elapsed) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn renew_next(&mut self) -> Result<(), ClientError> {
+        let token = self.access_token().await?;
+        self.extend_chain(&token, None, |engine| engine.renew(edge::now(), &mut edge::rng()))
+            .await
+    }
+
     /// Appends a record to the own chain; when another device was faster, the record is made anew after its.
     async fn extend_chain(
         &mut self,
@@ -198,8 +228,7 @@ impl Client {
         proof: Option<DeviceProof>,
         make: impl Fn(
             &mut unhidra_client::Device<crate::store::SqliteStore>,
-        )
-            -> Result<unhidra_client::device::ChainExtension, unhidra_client::device::CertifyError>,
+        ) -> Result<unhidra_client::device::ChainExtension, CertifyError>,
     ) -> Result<(), ClientError> {
         for round in 1.. {
             self.learn_own_chain(token).await?;
