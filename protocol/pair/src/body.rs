@@ -139,12 +139,16 @@ pub fn open(capsule: &Capsule, object: &[u8], context: &Context, me: UserId) -> 
 impl Plaintext {
     fn from_bytes(bytes: &[u8]) -> Result<Self, OpenError> {
         let mut reader = Reader::new(bytes);
-        Ok(Self {
+        let plaintext = Self {
             peer: UserId::from_bytes(reader.array()?),
             cseq: reader.u64()?,
             after: MsgId::from_bytes(reader.array()?),
             content: reader.rest().to_vec(),
-        })
+        };
+        if plaintext.cseq == 0 {
+            return Err(OpenError::Malformed);
+        }
+        Ok(plaintext)
     }
 }
 
