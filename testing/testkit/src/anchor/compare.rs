@@ -18,9 +18,9 @@ use super::{
 /// Members of the room, and pairs.
 const MEMBERS: u32 = 100;
 const PAIRS: u32 = 50;
-/// Messages on their way at saturation: in the room, and of each pair.
-const ROOM_WINDOW: u32 = 256;
-const PAIR_WINDOW: u32 = 32;
+/// Messages on their way at saturation, in the room and of each pair: as many as the scenarios of our server have.
+const ROOM_WINDOW: u32 = 200;
+const PAIR_WINDOW: u32 = 8;
 /// Messages a second at a fixed rate.
 const RATE: u32 = 100;
 /// What an anchor still tidies up after logins.
@@ -94,7 +94,7 @@ fn courses(plan: &Plan) -> [(&'static str, Course); 3] {
             course(Shape::FanOut(MEMBERS), Pace::Window(ROOM_WINDOW)),
         ),
         (
-            "fanout-1-100 at 100/s",
+            "fanout-1-100-rate",
             course(Shape::FanOut(MEMBERS), Pace::Fixed(RATE)),
         ),
         ("p2p-50", course(Shape::Pairs(PAIRS), Pace::Window(PAIR_WINDOW))),
@@ -113,20 +113,35 @@ impl Stand<'_> {
         let logged_in = log_in_many(running, Name(0), plan.connections, SETTLE).await?;
         let cpu = logged_in.spent.cpu_us_per(plan.connections.into());
         let kibibytes = logged_in.memory as f64 / KIB / f64::from(plan.connections);
-        self.add("connections", "cpu per connect and log in", cpu, "us")?;
+        self.add("connections", "CPU per connect and log in", cpu, "us")?;
         self.add("connections", "idle connection", kibibytes, "KiB")
     }
 
     fn note(&mut self, scenario: &str, course: &Course, outcome: &Outcome) -> anyhow::Result<()> {
         let (deliveries, spent) = (outcome.deliveries, outcome.spent);
-        self.add(scenario, "cpu per delivery", spent.cpu_us_per(deliveries), "us")?;
-        if matches!(course.pace, Pace::Window(_)) {
-            self.add(scenario, "deliveries", spent.rate(deliveries), "/s")?;
-        }
+        let unit = match course.shape {
+            Shape::FanOut(_) => "delivery",
+            Shape::Pairs(_) => "message",
+        };
+        self.add(
+            scenario,
+            &format!("CPU per {unit}"),
+            spent.cpu_us_per(deliveries),
+            "us",
+        )?;
+        self.add(scenario, "rate", spent.rate(deliveries), "/s")?;
         let quantiles = outcome.latencies.quantiles();
-        for (measure, latency) in [("p50", quantiles.p50), ("p99", quantiles.p99)] {
+        for (measure, latency) in [
+            ("p50", quantiles.p50),
+            ("p90", outcome.latencies.quantile(0.9)),
+            ("p99", quantiles.p99),
+            ("p99.9", quantiles.p999),
+            ("max", quantiles.max),
+        ] {
             self.add(scenario, measure, latency.as_secs_f64() * 1e3, "ms")?;
         }
+        let waited = spent.waited.as_secs_f64() / spent.elapsed.as_secs_f64().max(1e-9);
+        self.add(scenario, "run-queue wait", waited * 1e3, "ms/s")?;
         self.add(scenario, "lost", outcome.lost as f64, "")?;
         self.add(scenario, "duplicated", outcome.duplicated as f64, "")
     }
@@ -149,7 +164,7 @@ impl Stand<'_> {
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
-    Builder::new_current_thread()
+    Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("start a runtime")
