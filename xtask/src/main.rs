@@ -8,6 +8,7 @@ mod hostile;
 mod invariants;
 mod keyring;
 mod layers;
+mod plot;
 mod simulate;
 mod suite;
 mod tls_check;
@@ -48,6 +49,8 @@ enum Command {
     Anchors(anchors::Anchors),
     /// Measure the server and reference servers beside each other under load
     Bench(bench::Bench),
+    /// Draw the reports in docs/plots
+    Plot,
     /// Everything that a release would need: format, lints, layers, documentation, tests
     Ci,
 }
@@ -76,6 +79,7 @@ fn run() -> anyhow::Result<()> {
         Command::ApiFuzz(fuzz) => api_fuzz::run(&root, &fuzz),
         Command::Anchors(anchors) => anchors::run(&root, &anchors),
         Command::Bench(bench) => bench::run(&root, &bench),
+        Command::Plot => plot::run(&root),
         Command::Ci => suite::ci(&root),
     }
 }

@@ -13,7 +13,7 @@
 //! - [`terminal`]: a screen and keys
 //! - [`secrets`], [`blind`]: what must stay secret, and is it - [`proxy`]: a way on which things change
 //! - [`endpoint`]: where a server listens, by TLS or not
-//! - [`anchor`]: other servers, to compare with
+//! - [`anchor`]: other servers, to compare with            - [`plot`]: charts of what was measured
 //! - [`wait`]: for a condition of another process          - [`bench`]: servers beside each other under load
 
 pub mod anchor;
@@ -26,6 +26,7 @@ pub mod hostile;
 pub mod http;
 pub mod memory;
 pub mod person;
+pub mod plot;
 pub mod process;
 pub mod program;
 pub mod proxy;
