@@ -170,7 +170,8 @@ impl Profile {
 
     /// `ver(1) suite(2) role(1) T(32) EK(32) prefix(2+n)`, then the ratchet:
     /// `RK NHKs NHKr DHs DHs.public (32 each) Ns Nr PN (4 each) step_due(1) DHr? (CKs HKs)? (CKr HKr)?` and the skip store
-    /// `chains(1)`, per chain `HK(32) keys(2)`, per key `n(4) time(8) mk(32)`.
+    /// `chains(1)`, per chain `HK(32) keys(2)`, per key `n(4) time(8) mk(32)`, then the epochs:
+    /// `epoch(4) epoch_r(4) count(2) since(8) due_since(8) due_chains(1) state(1)` and what the state holds.
     fn session(&self, layout: &mut Layout<'_>, secrets: &mut Vec<Secret>) -> anyhow::Result<()> {
         layout.take(1 + 2 + 1 + 32 + 32)?;
         let prefix = layout.number(2)?;
@@ -199,6 +200,25 @@ impl Profile {
                 layout.take(4 + 8)?;
                 secrets.push(self.secret("skipped message key", layout.take(SECRET_BYTES)?));
             }
+        }
+        self.epochs(layout, secrets)
+    }
+
+    /// 1 ready, 2 `seed(64)`, 3 `ss(32)`, 4 waiting, 5 `ek(1184)`, 6 `ct(1088) ss(32)`.
+    fn epochs(&self, layout: &mut Layout<'_>, secrets: &mut Vec<Secret>) -> anyhow::Result<()> {
+        layout.take(4 + 4 + 2 + 8 + 8 + 1)?;
+        let (public, secret) = match layout.number(1)? {
+            1 | 4 => return Ok(()),
+            2 => (0, 64),
+            3 => (0, SECRET_BYTES),
+            5 => (1_184, 0),
+            6 => (1_088, SECRET_BYTES),
+            state => bail!("unknown state {state} of an epoch"),
+        };
+        layout.take(public)?;
+        let secret = layout.take(secret)?;
+        if !secret.is_empty() {
+            secrets.push(self.secret("secret of an epoch", secret));
         }
         Ok(())
     }
