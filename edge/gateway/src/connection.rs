@@ -109,38 +109,39 @@ enum Step {
     Page,
 }
 
-impl Connection {
-    /// Ends a connection that was admitted and is not served.
-    pub(crate) async fn refuse(self, close: Close) {
-        self.registry.leave(&self.inbox, std::iter::empty());
-        self.socket.close(close).await;
-    }
-}
-
 impl Session {
-    /// A connection that the registry has admitted, with the welcome on its way.
-    pub(crate) fn new(mut connection: Connection, welcome: Welcome, positions: Vec<Position>) -> Box<Self> {
+    /// A connection that the registry has admitted, before its first frame.
+    pub(crate) fn new(connection: Connection) -> Box<Self> {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.reset();
-        let own_list = welcome.own_list;
-        let welcome = ServerFrame::Welcome(welcome).encode_message();
-        connection.socket.queue(welcome, 1);
         Box::new(Self {
             pace: Pace::new(connection.rate),
+            own_list: ListVersion {
+                user: connection.sender.user,
+                version: 0,
+                head_hash: [0; 32],
+            },
             connection,
             hand: VecDeque::new(),
-            positions,
+            positions: Vec::new(),
             following: Following::default(),
             appends: InFlight::new(),
             order: Arc::default(),
             cursors: HashMap::new(),
             moving: None,
-            own_list,
             catching_up: true,
             heartbeat,
             steps: 0,
         })
+    }
+
+    /// With the welcome on its way, and where its logs stand now.
+    pub(crate) fn welcomed(mut self: Box<Self>, welcome: Welcome, positions: Vec<Position>) -> Box<Self> {
+        self.own_list = welcome.own_list;
+        self.positions = positions;
+        self.send(&ServerFrame::Welcome(welcome));
+        self
     }
 
     /// Serves until either side ends it.
@@ -155,6 +156,11 @@ impl Session {
         };
         // They are queued; nobody is left to be told.
         drop(self.move_cursors());
+        Box::pin(self.end(close)).await;
+    }
+
+    /// Forgets the connection, and says why it ends.
+    pub(crate) async fn end(self: Box<Self>, close: Option<Close>) {
         let Self {
             connection,
             following,
@@ -170,7 +176,7 @@ impl Session {
         registry.leave(&inbox, following.conversations());
         if let Some(close) = close {
             tracing::debug!(device.id = %sender.device, reason = close.reason(), "connection closed");
-            Box::pin(socket.close(close)).await;
+            socket.close(close).await;
         }
     }
 

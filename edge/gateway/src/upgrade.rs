@@ -18,12 +18,16 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 use unhidra_bus::presence::Connected;
 use unhidra_identity::{Identity, caller::AuthenticateError};
-use unhidra_messaging::{Messaging, access::Sender};
+use unhidra_messaging::{
+    Messaging,
+    access::Sender,
+    delivery::{arrival, positions},
+};
 use unhidra_policy::{Action, Decision, Principal, Resource, decide};
 use unhidra_runtime::{
     ClientAddress, Clock, Context, Limiter, Rate, Stage, Subscriber, Tasks, Weight, rate::Exceeded,
 };
-use unhidra_store::{StoreError, cursor::Position};
+use unhidra_store::{Snapshot, StoreError, cursor::Position};
 use unhidra_types::{ConnectionId, UserId, text::is_plain};
 use unhidra_wire::{
     close::Close,
@@ -230,9 +234,14 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
     }
     let agent = agent(request.headers());
     let offer = Offer::read(request.headers())?;
-    let principal = gateway
+    // With where its logs stand, so that it listens to them before it looks again.
+    let logs = |db: &Snapshot<'_>, principal: &Principal| match Sender::of(principal) {
+        Some(sender) => positions(db, sender.user, sender.device),
+        None => Ok(Vec::new()),
+    };
+    let (principal, logs) = gateway
         .identity
-        .authenticate(offer.token, context)
+        .authenticate_and(offer.token, context, logs)
         .await
         .map_err(|error| match error {
             AuthenticateError::Store(error) => failed(&error, context),
@@ -266,6 +275,7 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
         upgrade,
         sender,
         inbox,
+        logs,
         context: *context,
     };
     // Boxed, and gone with all that it needs before the connection is served: a task is as large as its largest moment.
@@ -291,6 +301,8 @@ struct Opening {
     upgrade: OnUpgrade,
     sender: Sender,
     inbox: Arc<Inbox>,
+    /// Where its logs stood when it was authenticated.
+    logs: Vec<Position>,
     context: Context,
 }
 
@@ -310,6 +322,7 @@ impl Opening {
             upgrade,
             sender,
             inbox,
+            logs,
             context,
         } = self;
         let upgraded = match upgrade.await {
@@ -328,10 +341,12 @@ impl Opening {
             clock,
             rate: limits.0.messages,
         };
-        match greet(&identity, &connection.messaging, sender, &context).await {
-            Ok((welcome, positions)) => Ok(Some(Session::new(connection, welcome, positions))),
+        let mut session = Session::new(connection);
+        session.listen(&logs);
+        match greet(&identity, sender, &context).await {
+            Ok((welcome, positions)) => Ok(Some(session.welcomed(welcome, positions))),
             Err(close) => {
-                connection.refuse(close).await;
+                session.end(Some(close)).await;
                 Ok(None)
             }
         }
@@ -360,23 +375,19 @@ fn may_connect(principal: &Principal) -> Option<Sender> {
 /// change from now on, so what is read here is read only now; and the session may have ended since it was checked.
 async fn greet(
     identity: &Identity,
-    messaging: &Messaging,
     sender: Sender,
     context: &Context,
 ) -> Result<(Welcome, Vec<Position>), Close> {
-    let unavailable = |error: &StoreError| {
-        failed(error, context);
-        Close::Unavailable
-    };
-    let arriving = identity.arrive(sender.session, sender.device, context.now);
-    let stock = match arriving.await {
-        Ok(stock) => stock,
-        Err(AuthenticateError::Store(error)) => return Err(unavailable(&error)),
-        Err(AuthenticateError::Token(_) | AuthenticateError::Over) => return Err(Close::SessionEnded),
-        Err(AuthenticateError::Revoked) => return Err(Close::DeviceRevoked),
-    };
-    let arrival = messaging.arrival(sender).await;
-    let arrival = arrival.map_err(|error| unavailable(&error))?;
+    let look = move |db: &Snapshot<'_>| arrival(db, sender);
+    let arriving = identity.arrive_and(sender.session, sender.device, context.now, look);
+    let (stock, arrival) = arriving.await.map_err(|error| match error {
+        AuthenticateError::Store(error) => {
+            failed(&error, context);
+            Close::Unavailable
+        }
+        AuthenticateError::Token(_) | AuthenticateError::Over => Close::SessionEnded,
+        AuthenticateError::Revoked => Close::DeviceRevoked,
+    })?;
     let welcome = Welcome {
         device: sender.device,
         session: sender.session,

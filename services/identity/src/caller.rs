@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use unhidra_audit::Actor;
-use unhidra_keys::{Scope, TokenError};
+use unhidra_keys::{Claims, Scope, TokenError};
 use unhidra_policy::Principal;
 use unhidra_runtime::Context;
 use unhidra_store::{Snapshot, StoreError};
@@ -64,62 +64,79 @@ impl Identity {
     /// # Errors
     /// [`AuthenticateError`].
     pub async fn authenticate(&self, token: &str, context: &Context) -> Result<Principal, AuthenticateError> {
-        let claims = self.keys().verify(token, context.now)?;
-        match (claims.scope, claims.sid) {
-            (Scope::Full, Some(session)) => {
-                let device = claims.did;
-                let speaker = self
-                    .store()
-                    .read(move |snapshot| match snapshot.speaker(session)? {
-                        Some(speaker) => Ok(speaker),
-                        None => Err(why_over(snapshot, device)?),
-                    })
-                    .await?;
-                if (Some(speaker.device), speaker.user) != (claims.did, claims.sub) {
-                    return Err(AuthenticateError::Over);
-                }
-                let (user, device, org, role) = (speaker.user, speaker.device, speaker.org, speaker.role);
-                Ok(Principal::Device {
-                    user,
-                    device,
-                    session,
-                    org,
-                    role,
-                })
-            }
-            _ => {
-                let account = self
-                    .store()
-                    .read(move |snapshot| snapshot.account(claims.sub))
-                    .await?;
-                let account = account.filter(|account| account.disabled_at.is_none());
-                let account = account.ok_or(AuthenticateError::Over)?;
-                Ok(Principal::Enrolling {
-                    user: account.user,
-                    org: account.org,
-                })
-            }
-        }
+        let nothing = |_: &Snapshot<'_>, _: &Principal| Ok(());
+        let (principal, ()) = self.authenticate_and(token, context, nothing).await?;
+        Ok(principal)
     }
 
-    /// Whether a device that was authenticated a moment ago still speaks, and what is left of its prekeys: all that a
-    /// connection asks here when it begins, in one look.
+    /// [`Identity::authenticate`], and what `look` finds for the principal in the same state of the database: one way to
+    /// it instead of two.
+    ///
+    /// # Errors
+    /// [`AuthenticateError`].
+    pub async fn authenticate_and<T: Send + 'static>(
+        &self,
+        token: &str,
+        context: &Context,
+        look: impl FnOnce(&Snapshot<'_>, &Principal) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<(Principal, T), AuthenticateError> {
+        let claims = self.keys().verify(token, context.now)?;
+        self.store()
+            .read(move |snapshot| {
+                let principal = principal(snapshot, &claims)?;
+                let found = look(snapshot, &principal)?;
+                Ok((principal, found))
+            })
+            .await
+    }
+
+    /// Whether a device that was authenticated a moment ago still speaks, what is left of its prekeys, and what `look`
+    /// finds: all that a connection asks when it begins.
     ///
     /// # Errors
     /// [`AuthenticateError`], but for its token: that is not looked at again.
-    pub async fn arrive(
+    pub async fn arrive_and<T: Send + 'static>(
         &self,
         session: SessionId,
         device: DeviceId,
         now: Timestamp,
-    ) -> Result<Stock, AuthenticateError> {
+        look: impl FnOnce(&Snapshot<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<(Stock, T), AuthenticateError> {
         self.store()
             .read(move |snapshot| match snapshot.speaker(session)? {
-                Some(speaker) if speaker.device == device => Ok(stock(snapshot, device, now)?),
+                Some(speaker) if speaker.device == device => {
+                    Ok((stock(snapshot, device, now)?, look(snapshot)?))
+                }
                 _ => Err(why_over(snapshot, Some(device))?),
             })
             .await
     }
+}
+
+/// Whom claims that hold speak for.
+fn principal(snapshot: &Snapshot<'_>, claims: &Claims) -> Result<Principal, AuthenticateError> {
+    let (Scope::Full, Some(session)) = (claims.scope, claims.sid) else {
+        let account = snapshot.account(claims.sub)?;
+        let account = account.filter(|account| account.disabled_at.is_none());
+        let account = account.ok_or(AuthenticateError::Over)?;
+        return Ok(Principal::Enrolling {
+            user: account.user,
+            org: account.org,
+        });
+    };
+    let Some(speaker) = snapshot.speaker(session)? else {
+        return Err(why_over(snapshot, claims.did)?);
+    };
+    if (Some(speaker.device), speaker.user) != (claims.did, claims.sub) {
+        return Err(AuthenticateError::Over);
+    }
+    Ok(Principal::Device {
+        user: speaker.user,
+        device: speaker.device,
+        session,
+        org: speaker.org,
+        role: speaker.role,
+    })
 }
 
 /// Why a session does not speak any more.

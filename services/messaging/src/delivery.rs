@@ -72,20 +72,7 @@ impl Messaging {
     /// # Errors
     /// [`StoreError`] when the database fails, or [`StoreError::Corrupt`] for a device without a chain.
     pub async fn arrival(&self, sender: Sender) -> Result<Arrival, StoreError> {
-        self.store
-            .read(move |db| {
-                let (version, head_hash) = db.chain_head(sender.user)?.ok_or(StoreError::Corrupt("chain"))?;
-                Ok(Arrival {
-                    last_accepted: db.last_accepted(sender.device)?,
-                    own_list: ListVersion {
-                        user: sender.user,
-                        version,
-                        head_hash,
-                    },
-                    positions: positions(db, sender.user, sender.device)?,
-                })
-            })
-            .await
+        self.store.read(move |db| arrival(db, sender)).await
     }
 
     /// How far `device` has read its control log and each log of its user, at most [`MAX_LOGS`] of these.
@@ -200,7 +187,28 @@ impl Messaging {
     }
 }
 
-fn positions(db: &Snapshot<'_>, user: UserId, device: DeviceId) -> Result<Vec<Position>, StoreError> {
+/// [`Messaging::arrival`], for who looks for other things as well.
+///
+/// # Errors
+/// As there.
+pub fn arrival(db: &Snapshot<'_>, sender: Sender) -> Result<Arrival, StoreError> {
+    let (version, head_hash) = db.chain_head(sender.user)?.ok_or(StoreError::Corrupt("chain"))?;
+    Ok(Arrival {
+        last_accepted: db.last_accepted(sender.device)?,
+        own_list: ListVersion {
+            user: sender.user,
+            version,
+            head_hash,
+        },
+        positions: positions(db, sender.user, sender.device)?,
+    })
+}
+
+/// [`Messaging::positions`], for who looks for other things as well.
+///
+/// # Errors
+/// As there.
+pub fn positions(db: &Snapshot<'_>, user: UserId, device: DeviceId) -> Result<Vec<Position>, StoreError> {
     let mut positions: Vec<_> = db.control_position(device)?.into_iter().collect();
     positions.extend(db.positions(user, device, MAX_LOGS)?);
     Ok(positions)

@@ -71,7 +71,7 @@ impl Session {
     }
 
     /// Follows the logs at these positions; whether one of them is new.
-    fn listen(&mut self, positions: &[Position]) -> bool {
+    pub(crate) fn listen(&mut self, positions: &[Position]) -> bool {
         let mut is_new = false;
         for position in positions {
             if !self.following.contains(position.conversation) {
