@@ -11,8 +11,10 @@
 //! | `idle` | resident memory of connections over which nothing goes |
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
-    reason = "a measurement that can't be made ends"
+    clippy::disallowed_types,
+    reason = "a measurement that can't be made ends, and clients hold the keys of their devices"
 )]
 
 #[path = "../../tests/sockets/client.rs"]
