@@ -29,8 +29,8 @@ use crate::{dialect::Dialect, http::Http, random::random, seat::Seat, target::Ta
 
 /// How long an invitation is valid: it is used at once.
 const INVITATION_SECONDS: u64 = 3_600;
-/// A token is replaced this long before it ends.
-const TOKEN_MARGIN: Duration = Duration::from_secs(60);
+/// A token is replaced this long before it ends: longer than a run takes.
+const TOKEN_MARGIN: Duration = Duration::from_secs(240);
 /// The frame of a wrapped identity key: its version, the hash of the genesis, nonce and sealed key.
 const WRAP_VERSION: u8 = 1;
 const WRAPPED_BYTES: usize = 60;
@@ -171,15 +171,6 @@ impl Account {
             "the server knows another user by this name"
         );
         Ok(())
-    }
-
-    /// Makes an invitation; only an administrator may.
-    ///
-    /// # Errors
-    /// When the server refuses.
-    pub async fn invite(&mut self, http: &mut Http) -> anyhow::Result<String> {
-        let token = self.token().await?;
-        invite(http, &token).await
     }
 
     /// Opens a group with these users.

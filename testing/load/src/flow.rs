@@ -146,6 +146,22 @@ struct OpenLane {
 }
 
 impl Connected {
+    /// How many connections there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let of_lane = |lane: &OpenLane| lane.listeners.len() as u64 + 1;
+        self.lanes.iter().map(of_lane).sum()
+    }
+
+    /// Ends all of them in order.
+    pub async fn close(self) {
+        for lane in self.lanes {
+            for (_seat, socket) in std::iter::once(lane.speaker).chain(lane.listeners) {
+                socket.close().await;
+            }
+        }
+    }
+
     /// Opens every connection of `lanes`.
     ///
     /// # Errors

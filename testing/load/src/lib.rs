@@ -6,12 +6,15 @@
 //! - [`target`]: where load goes                           - [`http`]: REST from a chosen source address
 //! - [`account`], [`population`]: accounts made for load   - [`seat`]: a place in a conversation
 //! - [`flow`]: messages through conversations              - [`reference`]: servers to compare with
+//! - [`storm`]: devices that return all at once            - [`history`]: pages of a long log
+//! - [`sealed`]: a real device that encrypts
 //! - [`measure`]: CPU, memory and run queue of a process   - [`latency`]: a histogram
 //! - [`report`]: the table                                 - [`progress`]: what goes on
 
 pub mod account;
 pub mod dialect;
 pub mod flow;
+pub mod history;
 pub mod http;
 pub mod latency;
 pub mod measure;
@@ -20,9 +23,12 @@ pub mod progress;
 mod random;
 pub mod reference;
 pub mod report;
+mod say;
+pub mod sealed;
 pub mod seat;
 mod socket;
 mod stamp;
+pub mod storm;
 pub mod target;
 mod websocket;
 

@@ -7,7 +7,7 @@ use std::sync::{
 
 use anyhow::Context as _;
 use tokio::task::JoinSet;
-use unhidra_types::UserId;
+use unhidra_types::{ConversationId, UserId};
 
 use crate::{
     account::{Account, Admission, invite},
@@ -37,6 +37,9 @@ pub struct Population {
     nonce: u32,
     admin: Option<Account>,
     token: Option<String>,
+    conversations: Vec<ConversationId>,
+    /// Accounts in each of them.
+    members: usize,
 }
 
 impl Population {
@@ -65,6 +68,8 @@ impl Population {
             nonce,
             admin,
             token,
+            conversations: Vec::new(),
+            members: 0,
         })
     }
 
@@ -78,6 +83,15 @@ impl Population {
             (None, Some(token)) => Ok(token.clone()),
             (None, None) => anyhow::bail!("nobody may invite"),
         }
+    }
+
+    /// An invitation for one more account.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn invite(&mut self) -> anyhow::Result<String> {
+        let token = self.admin_token().await?;
+        invite(&mut Http::new(self.target.clone(), None), &token).await
     }
 
     /// Opens accounts until there are `count`.
@@ -123,29 +137,8 @@ impl Population {
         Ok(())
     }
 
-    /// One group of `members` accounts in which the first one speaks to all others; accounts are opened as needed.
-    ///
-    /// # Errors
-    /// When the server refuses.
-    pub async fn group(&mut self, listeners: u32, progress: &Progress) -> anyhow::Result<Lane> {
-        self.grow(listeners + 1, progress).await?;
-        let members = usize::try_from(listeners + 1)?;
-        let accounts = self
-            .accounts
-            .get_mut(..members)
-            .context("there are so many accounts")?;
-        lane(accounts).await
-    }
-
-    /// Pairs of accounts, each a group of two in which one speaks to the other.
-    ///
-    /// # Errors
-    /// When the server refuses.
-    pub async fn pairs(&mut self, pairs: u32, progress: &Progress) -> anyhow::Result<Vec<Lane>> {
-        self.groups(pairs, 1, progress).await
-    }
-
-    /// Groups without a common member, in each of which one speaks to `listeners` others.
+    /// Groups without a common member, in each of which one speaks to `listeners` others; accounts are opened as needed.
+    /// They take the place of those opened before.
     ///
     /// # Errors
     /// When the server refuses.
@@ -156,30 +149,34 @@ impl Population {
         progress: &Progress,
     ) -> anyhow::Result<Vec<Lane>> {
         self.grow(groups * (listeners + 1), progress).await?;
-        let members = usize::try_from(listeners + 1)?;
-        let mut lanes = Vec::new();
-        for accounts in self
-            .accounts
-            .chunks_exact_mut(members)
-            .take(usize::try_from(groups)?)
-        {
-            lanes.push(lane(accounts).await?);
+        self.members = usize::try_from(listeners + 1)?;
+        self.conversations.clear();
+        let rooms = self.accounts.chunks_exact_mut(self.members);
+        for accounts in rooms.take(usize::try_from(groups)?) {
+            let (first, others) = accounts.split_first_mut().context("a group has members")?;
+            let members: Vec<UserId> = others.iter().map(|account| account.user()).collect();
+            let opened = first.open_group(members).await.context("open a group")?;
+            self.conversations.push(opened);
+        }
+        self.lanes().await
+    }
+
+    /// The groups opened last, with tokens that are valid for a while.
+    ///
+    /// # Errors
+    /// When a token can't be replaced.
+    pub async fn lanes(&mut self) -> anyhow::Result<Vec<Lane>> {
+        let mut lanes = Vec::with_capacity(self.conversations.len());
+        let rooms = self.accounts.chunks_exact_mut(self.members.max(1));
+        for (accounts, conversation) in rooms.zip(&self.conversations) {
+            let (first, others) = accounts.split_first_mut().context("a group has members")?;
+            let speaker = first.seat(*conversation).await?;
+            let mut listeners = Vec::with_capacity(others.len());
+            for account in others {
+                listeners.push(account.seat(*conversation).await?);
+            }
+            lanes.push(Lane { speaker, listeners });
         }
         Ok(lanes)
     }
-}
-
-/// A group of these accounts, in which the first one speaks.
-async fn lane(accounts: &mut [Account]) -> anyhow::Result<Lane> {
-    let (first, others) = accounts.split_first_mut().context("a group has members")?;
-    let members: Vec<UserId> = others.iter().map(|account| account.user()).collect();
-    let conversation = first.open_group(members).await.context("open a group")?;
-    let mut listeners = Vec::with_capacity(others.len());
-    for account in others {
-        listeners.push(account.seat(conversation).await?);
-    }
-    Ok(Lane {
-        speaker: first.seat(conversation).await?,
-        listeners,
-    })
 }

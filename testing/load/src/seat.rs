@@ -52,6 +52,21 @@ impl Lane {
             listeners: (1..=listeners).map(seat).collect(),
         }
     }
+
+    /// Its log.
+    #[must_use]
+    pub const fn conversation(&self) -> ConversationId {
+        self.speaker.conversation
+    }
+
+    /// The same, reached another way.
+    #[must_use]
+    pub fn through(mut self, target: &Target) -> Self {
+        for seat in std::iter::once(&mut self.speaker).chain(&mut self.listeners) {
+            seat.target = target.clone();
+        }
+        self
+    }
 }
 
 impl Seat {
