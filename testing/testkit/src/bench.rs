@@ -21,7 +21,7 @@ use unhidra_load::{
     report::{Report, Sample},
 };
 
-use self::scenario::Scenario;
+use self::scenario::{Crowd, Scenario};
 
 /// Descriptors that the generator wants: connections, and some more.
 const DESCRIPTORS: u64 = 16_384;
@@ -43,6 +43,8 @@ pub struct Options {
     pub duration: Duration,
     /// How large.
     pub size: Size,
+    /// Entries of the long log.
+    pub entries: u64,
 }
 
 /// How large scenarios are.
@@ -60,6 +62,8 @@ pub struct Bench {
     runtime: Runtime,
     progress: Progress,
     report: Report,
+    /// Servers with their many accounts, from one scenario to the next.
+    crowds: Vec<Crowd>,
 }
 
 /// What samples are about.
@@ -92,6 +96,7 @@ pub fn run(options: Options, about: Report, progress: Progress) -> anyhow::Resul
         runtime,
         progress,
         report,
+        crowds: Vec::new(),
     };
     for scenario in scenarios {
         bench.progress.say(&format!("scenario {scenario}"));

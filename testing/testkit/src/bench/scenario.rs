@@ -1,9 +1,14 @@
 //! What can be run. Names are those of public benchmarks of brokers where there is one.
 
+mod crowd;
+mod killed;
+mod log;
 mod messages;
+mod single;
 
 use std::{fmt, str::FromStr};
 
+pub(super) use self::crowd::Crowd;
 use super::Bench;
 
 /// One scenario.
@@ -17,6 +22,20 @@ pub enum Scenario {
     Fanout1k,
     /// Fifty pairs, as fast as it goes.
     Pairs,
+    /// Ten thousand devices connect and then do nothing.
+    Connections,
+    /// Ten thousand devices return within ten seconds, each with twenty messages to come.
+    Storm,
+    /// Pages of a short log and of a long one, and what a message takes on the disk.
+    History,
+    /// One device encrypts, persists and sends.
+    Sealed,
+    /// Logins by password.
+    Login,
+    /// A server without accounts.
+    Empty,
+    /// The server is killed and started again in the middle.
+    Killed,
 }
 
 /// A scenario with this name does not exist.
@@ -25,7 +44,19 @@ pub struct UnknownScenario(String);
 
 impl Scenario {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 4] = [Self::Fanout100, Self::Fanout100Rate, Self::Fanout1k, Self::Pairs];
+    pub const ALL: [Self; 11] = [
+        Self::Empty,
+        Self::Fanout100,
+        Self::Fanout100Rate,
+        Self::Fanout1k,
+        Self::Pairs,
+        Self::Killed,
+        Self::Login,
+        Self::Sealed,
+        Self::Connections,
+        Self::Storm,
+        Self::History,
+    ];
 
     /// Its name.
     #[must_use]
@@ -35,6 +66,13 @@ impl Scenario {
             Self::Fanout100Rate => "fanout-1-100-rate",
             Self::Fanout1k => "fanout-1-1k",
             Self::Pairs => "p2p-50",
+            Self::Connections => "conn-10k",
+            Self::Storm => "storm-10k",
+            Self::History => "history-10m",
+            Self::Sealed => "sealed-p2p",
+            Self::Login => "login",
+            Self::Empty => "empty",
+            Self::Killed => "kill-9",
         }
     }
 
@@ -43,6 +81,13 @@ impl Scenario {
             Self::Fanout100 | Self::Fanout100Rate | Self::Fanout1k | Self::Pairs => {
                 messages::run(bench, self)
             }
+            Self::Connections => crowd::connect(bench),
+            Self::Storm => crowd::storm(bench),
+            Self::History => log::run(bench),
+            Self::Sealed => single::sealed(bench),
+            Self::Login => single::login(bench),
+            Self::Empty => single::empty(bench),
+            Self::Killed => killed::run(bench),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{fs, net::SocketAddr, path::Path, process::Command, sync::Arc};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use rustls::client::Resumption;
 use tempfile::TempDir;
 use unhidra_load::{
     Progress, Target,
@@ -29,6 +30,8 @@ pub const OTHER: &str = "other revision";
 pub const LIMIT: &str = "limit";
 /// The relay that stores.
 pub const LIMIT_FSYNC: &str = "limit+fsync";
+/// The server itself, by TLS with tickets of earlier connections.
+pub const OURS_RESUMED: &str = "unhidra, TLS resumed";
 
 /// What differs from the defaults. No limit is off: each message pays for its check, but one connection may send more
 /// than a person does, and the administrator may invite faster. Accounts come from addresses of their own.
@@ -97,7 +100,12 @@ impl Ours {
         let endpoint = server.endpoint();
         let target = match transport {
             Transport::Plain => Target::plain(endpoint.address),
-            Transport::Tls => Target::tls(endpoint.address, Arc::new(endpoint.tls()?)),
+            Transport::Tls => {
+                let mut tls = endpoint.tls()?;
+                // Each device is a stranger: what a generator resumes would be one device's.
+                tls.resumption = Resumption::disabled();
+                Target::tls(endpoint.address, Arc::new(tls))
+            }
         };
         let setup = fs::read_to_string(server.setup_token_file()).context("read the set-up token")?;
         let host = Host::SetupToken(setup.trim().to_owned());
@@ -108,6 +116,42 @@ impl Ours {
             target,
             _folder: folder,
         })
+    }
+
+    /// Ends it in order and starts it again, where it was.
+    ///
+    /// # Errors
+    /// When it does not end, or does not start.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.stop()?;
+        self.server.restart()
+    }
+
+    /// Ends it in order: what it has stored lies in its folder then, and in no journal.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        let (status, _) = self.server.terminate()?;
+        ensure!(status.success(), "the server ended with {status}");
+        Ok(())
+    }
+
+    /// Bytes of everything that it keeps.
+    ///
+    /// # Errors
+    /// When its folder can't be read.
+    pub fn stored(&self) -> anyhow::Result<u64> {
+        bytes_below(&self.server.data())
+    }
+
+    /// The same server, reached by TLS with the tickets of earlier connections.
+    ///
+    /// # Errors
+    /// When its authority can't be read.
+    pub fn resuming(&self) -> anyhow::Result<Target> {
+        let endpoint = self.server.endpoint();
+        Ok(Target::tls(endpoint.address, Arc::new(endpoint.tls()?)))
     }
 
     /// Its process.
@@ -173,6 +217,19 @@ pub fn flow(bench: &Bench, lanes: &[Lane], plan: Plan, server: Watched) -> anyho
         let connected = Connected::open(lanes, progress).await?;
         flow::run(connected, plan, Some(server), progress).await
     })
+}
+
+fn bytes_below(folder: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder).context("list the data")? {
+        let entry = entry.context("list the data")?;
+        let kind = entry.file_type().context("list the data")?;
+        bytes += match kind.is_dir() {
+            true => bytes_below(&entry.path())?,
+            false => entry.metadata().context("measure the data")?.len(),
+        };
+    }
+    Ok(bytes)
 }
 
 fn folder() -> anyhow::Result<TempDir> {

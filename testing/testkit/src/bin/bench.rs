@@ -12,6 +12,11 @@ use unhidra_load::{
 };
 use unhidra_testkit::bench::{self, Options, Size, scenario::Scenario};
 
+/// Entries of a long log.
+const ENTRIES: u64 = 10_000_000;
+/// Entries of a log that is not so long.
+const QUICK_ENTRIES: u64 = 5_000;
+
 /// Loads servers beside each other and says what each message costs.
 #[derive(Parser)]
 struct Arguments {
@@ -51,6 +56,9 @@ struct Run {
     /// Small sizes, and no targets
     #[arg(long)]
     quick: bool,
+    /// Entries of the log in history-10m
+    #[arg(long)]
+    entries: Option<u64>,
     /// The commit that is measured
     #[arg(long, default_value = "unknown")]
     commit: String,
@@ -90,6 +98,9 @@ impl Run {
             runs: self.runs,
             duration: Duration::try_from_secs_f64(self.seconds).context("a measurement takes some time")?,
             size: if self.quick { Size::Quick } else { Size::Whole },
+            entries: self
+                .entries
+                .unwrap_or(if self.quick { QUICK_ENTRIES } else { ENTRIES }),
         };
         let about = Report {
             commit: self.commit,
