@@ -47,8 +47,10 @@ pub mod wal;
 pub mod writer;
 
 mod accepted;
+mod checkpoint;
 mod column;
 mod pending;
+mod wal_mark;
 
 use std::{
     path::{Path, PathBuf},
@@ -68,8 +70,6 @@ pub use reader::Snapshot;
 const STATEMENTS: usize = 128;
 /// KiB of pages that the writer keeps: what one commit touches, so that none of it is written twice.
 const WRITER_CACHE_KIB: i64 = 16 * 1024;
-/// Pages of the write-ahead log after which it goes into the database: hot pages go there once for many commits.
-const CHECKPOINT_PAGES: i64 = 4_096;
 /// How long a connection waits for another's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -144,7 +144,10 @@ pub enum OpenError {
         /// What SQLite found first.
         report: String,
     },
-    /// The writer's thread could not be started.
+    /// The mark beside the write-ahead log can't be opened.
+    #[error("open the mark beside the database's log")]
+    Mark(#[source] std::io::Error),
+    /// One of the database's threads could not be started.
     #[error("start the database writer")]
     Thread(#[source] std::io::Error),
 }
@@ -195,7 +198,7 @@ impl Store {
         })?;
         if is_torn {
             tracing::warn!(
-                "the database's log ends within a commit: every conversation goes on behind a gap"
+                "the database's log was cut, or its end lost: every conversation goes on behind a gap"
             );
             backup::leave_gap(&connection).map_err(open)?;
         }
@@ -206,10 +209,12 @@ impl Store {
         let (feed, events) = feed::feed();
         connection
             .pragma_update(None, "cache_size", -WRITER_CACHE_KIB)
-            .and_then(|()| connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES))
             .map_err(open)?;
+        let checkpoints = connect(path).map_err(open)?;
+        let mark = wal_mark::Mark::open(path).map_err(OpenError::Mark)?;
+        let checkpoints = checkpoint::Checkpoints::start(checkpoints, mark).map_err(OpenError::Thread)?;
         let hot = log_tx::Hot::of(&connection).map_err(open)?;
-        let writer = writer::Writer::start(connection, hot, feed).map_err(OpenError::Thread)?;
+        let writer = writer::Writer::start(connection, hot, checkpoints, feed).map_err(OpenError::Thread)?;
         Ok((
             Self {
                 writer,

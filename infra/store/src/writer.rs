@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
     Event, StoreError,
+    checkpoint::Checkpoints,
     feed::Publisher,
     log_tx::{Hot, LogTx},
 };
@@ -71,7 +72,12 @@ struct Health {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection, hot: Hot, feed: Publisher) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        connection: Connection,
+        hot: Hot,
+        mut checkpoints: Checkpoints,
+        feed: Publisher,
+    ) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE_CAPACITY);
         let held = Arc::new(AtomicUsize::new(0));
         let ended = Arc::new(Semaphore::new(0));
@@ -81,7 +87,9 @@ impl Writer {
         thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
-                write_until_closed(&connection, hot, jobs, &release, &seen, &feed);
+                Checkpoints::watch(&connection);
+                write_until_closed(&connection, hot, &mut checkpoints, jobs, &release, &seen, &feed);
+                checkpoints.end();
                 if let Err((_, error)) = connection.close() {
                     tracing::error!(error = %error, "database did not close cleanly");
                 }
@@ -198,6 +206,7 @@ where
 fn write_until_closed(
     connection: &Connection,
     mut hot: Hot,
+    checkpoints: &mut Checkpoints,
     mut jobs: mpsc::Receiver<Queued>,
     held: &AtomicUsize,
     health: &Health,
@@ -218,6 +227,7 @@ fn write_until_closed(
         let commit = match ended {
             Ok(()) => {
                 hot.accepted.committed();
+                checkpoints.committed();
                 Commit::Durable
             }
             Err(error) => {
@@ -243,6 +253,7 @@ fn write_until_closed(
         for answer in answers {
             answer(commit);
         }
+        checkpoints.answered(connection);
     }
 }
 

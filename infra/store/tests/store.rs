@@ -459,53 +459,6 @@ async fn groups_displace_no_direct_conversation_from_what_a_device_follows() {
     assert_eq!(positions[0].conversation, CONVERSATION);
 }
 
-/// The database of a server that crashed: its log is still there. Cut at `keep` bytes of the log.
-fn crashed(from: &Path, to: &Path, keep: impl Fn(u64) -> u64) -> std::path::PathBuf {
-    let path = to.join("test.db");
-    std::fs::copy(from.join("test.db"), &path).unwrap();
-    std::fs::copy(from.join("test.db-wal"), to.join("test.db-wal")).unwrap();
-    let log = std::fs::File::options()
-        .write(true)
-        .open(to.join("test.db-wal"))
-        .unwrap();
-    log.set_len(keep(log.metadata().unwrap().len())).unwrap();
-    path
-}
-
-#[tokio::test]
-async fn a_log_that_was_cut_within_a_commit_leaves_a_gap_and_a_whole_one_does_not() {
-    let folder = tempfile::tempdir().unwrap();
-    let (store, _feed) = open(folder.path());
-    let log = store.write(open_direct).await.unwrap().log;
-    for number in 1..=3 {
-        store
-            .write(move |tx| tx.append_entry(log, &entry(number)))
-            .await
-            .unwrap();
-    }
-    let next = async |keep: &dyn Fn(u64) -> u64| {
-        let copy = tempfile::tempdir().unwrap();
-        let path = crashed(folder.path(), copy.path(), keep);
-        let (store, _feed) = Store::open(&path, 1).unwrap();
-        let seq = store
-            .write(move |tx| tx.append_entry(log, &entry(9)))
-            .await
-            .unwrap();
-        store.close().await;
-        seq
-    };
-    assert_eq!(next(&|length| length).await, 4);
-    // The third commit goes, and with it the number that was given.
-    for cut in [1, 24, 4_000, 4_096 + 24] {
-        assert_eq!(
-            next(&|length| length - cut).await,
-            VOID_NUMBERS + 3,
-            "{cut} bytes"
-        );
-    }
-    store.close().await;
-}
-
 #[tokio::test]
 async fn a_disk_that_is_short_of_room_takes_what_holds_nothing() {
     let folder = tempfile::tempdir().unwrap();
