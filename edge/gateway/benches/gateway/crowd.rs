@@ -3,22 +3,30 @@
 use std::{
     io::{BufRead as _, Write as _},
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::future::join_all;
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, ServerName},
+    version::TLS13,
+};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
     sync::Semaphore,
     time::{Instant, sleep_until},
 };
+use tokio_rustls::TlsConnector;
 use unhidra_types::ConversationId;
-use unhidra_wire::frame::{Append, ClientFrame, ServerFrame};
+use unhidra_wire::{
+    base64,
+    frame::{Append, ClientFrame, ServerFrame},
+};
 
 use crate::{client::HANDSHAKE, server::plain};
 
@@ -34,9 +42,21 @@ const ACKNOWLEDGED_EACH: u64 = 50;
 const SAMPLED: u64 = 16;
 const BODY: usize = 200;
 
+type Read = Box<dyn AsyncRead + Unpin>;
+type Write = Box<dyn AsyncWrite + Unpin>;
+
+/// How the server is reached.
+struct Way {
+    address: SocketAddr,
+    /// Whose word on it is taken, if it speaks TLS.
+    authority: Option<CertificateDer<'static>>,
+    /// The sessions that can be resumed.
+    tls: Option<TlsConnector>,
+}
+
 struct Client {
-    read: OwnedReadHalf,
-    write: OwnedWriteHalf,
+    read: Read,
+    write: Write,
     buffer: BytesMut,
 }
 
@@ -48,20 +68,29 @@ pub(crate) fn run() {
     let mut lines = std::io::stdin().lock().lines().map(Result::unwrap);
     let head = lines.next().unwrap();
     let head: Vec<_> = head.split(' ').collect();
-    let [address, scenario, group, count] = head[..] else {
+    let [address, scenario, group_or_authority, count] = head[..] else {
         panic!("four words come first");
     };
     let tokens: Vec<_> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
-    let (address, count): (SocketAddr, u64) = (address.parse().unwrap(), count.parse().unwrap());
+    let count: u64 = count.parse().unwrap();
+    let bytes = base64::decode(group_or_authority);
+    let is_tls = scenario.ends_with("-tls");
+    let authority = bytes.clone().filter(|_| is_tls).map(CertificateDer::from);
+    let way = Way {
+        address: address.parse().unwrap(),
+        tls: authority.as_ref().map(connector),
+        authority,
+    };
     let next_line = || lines.next();
     match scenario {
-        "connect" => runtime.block_on(connect(address, &tokens, count, next_line)),
-        "idle" => runtime.block_on(idle(address, &tokens, next_line)),
+        "connect" | "connect-tls" | "resume-tls" => {
+            runtime.block_on(connect(way, &tokens, count, scenario != "resume-tls", next_line));
+        }
+        "idle" | "idle-tls" => runtime.block_on(idle(&way, &tokens, next_line)),
         _ => {
-            let group = unhidra_wire::base64::decode(group).unwrap();
-            let group = ConversationId::from_bytes(group.try_into().unwrap());
+            let group = ConversationId::from_bytes(bytes.unwrap().try_into().unwrap());
             runtime.block_on(fan_out(
-                address,
+                &way,
                 &tokens,
                 group,
                 count,
@@ -72,39 +101,54 @@ pub(crate) fn run() {
     }
 }
 
+fn connector(authority: &CertificateDer<'static>) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.clone()).unwrap();
+    let configuration = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(configuration).into()
+}
+
 fn say(line: &str) {
     println!("{line}");
     std::io::stdout().flush().unwrap();
 }
 
 async fn connect(
-    address: SocketAddr,
+    mut way: Way,
     tokens: &[String],
     count: u64,
+    anew: bool,
     mut next_line: impl FnMut() -> Option<String>,
 ) {
     for token in tokens {
-        Client::connect(address, token).await.through_caught_up().await;
+        Client::connect(&way, token).await.through_caught_up().await;
     }
     say("ready");
     next_line();
     for token in (0..count).zip(tokens.iter().cycle()).map(|(_, token)| token) {
-        Client::connect(address, token).await.through_caught_up().await;
+        if anew {
+            way.tls = way.authority.as_ref().map(connector);
+        }
+        Client::connect(&way, token).await.through_caught_up().await;
     }
     say("done");
     next_line();
 }
 
-async fn idle(address: SocketAddr, tokens: &[String], mut next_line: impl FnMut() -> Option<String>) {
+async fn idle(way: &Way, tokens: &[String], mut next_line: impl FnMut() -> Option<String>) {
     // One of each device first: what is allocated once for all is not counted.
     let mut clients = Vec::new();
     for token in &tokens[..tokens.len() / 4] {
-        Client::connect(address, token).await.through_caught_up().await;
+        Client::connect(way, token).await.through_caught_up().await;
     }
     say("ready");
     next_line();
     for token in tokens {
-        let mut client = Client::connect(address, token).await;
+        let mut client = Client::connect(way, token).await;
         client.through_caught_up().await;
         clients.push(client);
     }
@@ -114,7 +158,7 @@ async fn idle(address: SocketAddr, tokens: &[String], mut next_line: impl FnMut(
 }
 
 async fn fan_out(
-    address: SocketAddr,
+    way: &Way,
     tokens: &[String],
     group: ConversationId,
     count: u64,
@@ -123,7 +167,7 @@ async fn fan_out(
 ) {
     let mut clients = Vec::new();
     for token in tokens {
-        let mut client = Client::connect(address, token).await;
+        let mut client = Client::connect(way, token).await;
         client.through_caught_up().await;
         clients.push(client);
     }
@@ -145,16 +189,27 @@ async fn fan_out(
 }
 
 impl Client {
-    async fn connect(address: SocketAddr, token: &str) -> Self {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+    async fn connect(way: &Way, token: &str) -> Self {
+        let stream = TcpStream::connect(way.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        let (mut read, mut write): (Read, Write) = match &way.tls {
+            None => {
+                let (read, write) = stream.into_split();
+                (Box::new(read), Box::new(write))
+            }
+            Some(tls) => {
+                let name = ServerName::from(way.address.ip());
+                let (read, write) = tokio::io::split(tls.connect(name, stream).await.unwrap());
+                (Box::new(read), Box::new(write))
+            }
+        };
         let request = format!(
             "GET /v1/ws HTTP/1.1\r\nHost: test\r\n{HANDSHAKE}Sec-WebSocket-Protocol: unhidra.v1, bearer.{token}\r\n\r\n"
         );
-        stream.write_all(request.as_bytes()).await.unwrap();
+        write.write_all(request.as_bytes()).await.unwrap();
         let mut buffer = BytesMut::with_capacity(4_096);
         let end = loop {
-            assert_ne!(stream.read_buf(&mut buffer).await.unwrap(), 0, "closed");
+            assert_ne!(read.read_buf(&mut buffer).await.unwrap(), 0, "closed");
             if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
                 break end;
             }
@@ -165,7 +220,6 @@ impl Client {
             "{}",
             String::from_utf8_lossy(&head)
         );
-        let (read, write) = stream.into_split();
         Self { read, write, buffer }
     }
 
@@ -258,7 +312,7 @@ struct Found {
     latencies: Vec<u64>,
 }
 
-async fn frame(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> Bytes {
+async fn frame(read: &mut Read, buffer: &mut BytesMut) -> Bytes {
     loop {
         if let Some(frame) = split_frame(buffer) {
             return frame;

@@ -9,6 +9,8 @@
 //! | `paced` | the same with 100 messages a second; latency from the intended time of sending |
 //! | `connect` | connections one after the other, each through `CaughtUp` |
 //! | `idle` | resident memory of connections over which nothing goes |
+//! | `connect-tls`, `idle-tls` | the same over TLS 1.3, each with a whole handshake |
+//! | `resume-tls` | `connect-tls` by clients that resume their sessions |
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -29,6 +31,7 @@ mod person;
 mod server;
 
 use std::{
+    alloc::System,
     fs,
     io::{BufRead as _, BufReader, Write as _},
     process::{Child, ChildStdout, Command, Stdio},
@@ -36,8 +39,17 @@ use std::{
 };
 
 use tokio::net::TcpSocket;
+use unhidra_http::tls::{Prepared, Tls};
+use unhidra_keys::local_ca::LocalCa;
+use unhidra_runtime::Clock;
+use unhidra_wire::base64;
+use zeroizing_alloc::ZeroAlloc;
 
 use crate::server::{Server, UNLIMITED};
+
+/// The program's: a connection costs what it costs there.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// Members that read, each on one connection.
 const READERS: u8 = 100;
@@ -62,9 +74,17 @@ fn main() {
     if arguments.first().is_some_and(|first| first == crowd::ARGUMENT) {
         return crowd::run();
     }
-    let all = ["saturate", "paced", "connect", "idle"]
-        .map(str::to_owned)
-        .to_vec();
+    let all = [
+        "saturate",
+        "paced",
+        "connect",
+        "idle",
+        "connect-tls",
+        "resume-tls",
+        "idle-tls",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     for scenario in if arguments.is_empty() { all } else { arguments } {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -76,13 +96,33 @@ fn main() {
 }
 
 async fn run(scenario: &str) {
-    let server = Server::on(TcpSocket::new_v4().unwrap(), 10_000, UNLIMITED).await;
+    let (tls, authority) = match scenario.strip_suffix("-tls") {
+        Some(_) => {
+            let (tls, authority) = certificate();
+            (Some(tls), base64::encode(&authority))
+        }
+        None => (None, "-".to_owned()),
+    };
+    let socket = TcpSocket::new_v4().unwrap();
+    let server = Server::on(socket, 10_000, UNLIMITED, tls).await;
     match scenario {
         "saturate" => fan_out(&server, scenario, SATURATED_MESSAGES).await,
         "paced" => fan_out(&server, scenario, PACED_MESSAGES).await,
-        "connect" | "idle" => connections(&server, scenario).await,
+        "connect" | "idle" | "connect-tls" | "resume-tls" | "idle-tls" => {
+            connections(&server, scenario, &authority).await;
+        }
         other => panic!("no scenario {other}"),
     }
+}
+
+/// A certificate for this machine, and who vouches for it.
+fn certificate() -> (Tls, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
+    let now = Clock::System.context().now;
+    let authority = LocalCa::open(folder.path(), now).unwrap();
+    let made = authority.certificate(&["127.0.0.1".to_owned()], now).unwrap();
+    let authority = made.chain.last().unwrap().to_vec();
+    (Tls::new(Prepared::new(made.chain, made.key).unwrap()), authority)
 }
 
 async fn fan_out(server: &Server, scenario: &str, messages: u64) {
@@ -92,7 +132,7 @@ async fn fan_out(server: &Server, scenario: &str, messages: u64) {
     }
     let group = server.open_group(&phones.iter().collect::<Vec<_>>()).await;
     let tokens = phones.iter().map(|phone| phone.token.as_str());
-    let group = unhidra_wire::base64::encode(group.as_bytes());
+    let group = base64::encode(group.as_bytes());
     let mut crowd = Crowd::start(server, &[scenario, &group, &messages.to_string()], tokens);
     crowd.line();
     let (cpu, began) = (cpu(), Instant::now());
@@ -101,34 +141,34 @@ async fn fan_out(server: &Server, scenario: &str, messages: u64) {
     let (cpu, wall) = (self::cpu() - cpu, began.elapsed());
     let deliveries = messages * u64::from(READERS);
     println!(
-        "{scenario:9} {:6.2} us CPU a delivery, {:9.0} deliveries/s, {found}",
+        "{scenario:11} {:6.2} us CPU a delivery, {:9.0} deliveries/s, {found}",
         micros(cpu) / deliveries as f64,
         deliveries as f64 / wall.as_secs_f64(),
     );
     crowd.end();
 }
 
-async fn connections(server: &Server, scenario: &str) {
+async fn connections(server: &Server, scenario: &str, authority: &str) {
     let mut tokens = Vec::new();
     for seed in 1..=DEVICES {
         tokens.push(server.person(seed).await.1.token);
     }
     let all = (0..OF_A_DEVICE).flat_map(|_| tokens.iter().map(String::as_str));
-    let mut crowd = Crowd::start(server, &[scenario, "-", &CONNECTS.to_string()], all);
+    let mut crowd = Crowd::start(server, &[scenario, authority, &CONNECTS.to_string()], all);
     crowd.line();
     let (cpu, memory) = (cpu(), resident());
     crowd.go();
     crowd.line();
-    if scenario == "connect" {
+    if !scenario.starts_with("idle") {
         let cpu = self::cpu() - cpu;
         println!(
-            "{scenario:9} {:6.1} us CPU a connection",
+            "{scenario:11} {:6.1} us CPU a connection",
             micros(cpu) / CONNECTS as f64
         );
     } else {
         let connections = server.registry.connections();
         let each = (resident() - memory) as f64 / 1024.0 / connections as f64;
-        println!("{scenario:9} {each:6.2} KiB resident a connection, of {connections}");
+        println!("{scenario:11} {each:6.2} KiB resident a connection, of {connections}");
     }
     crowd.end();
 }

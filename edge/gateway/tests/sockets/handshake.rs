@@ -260,6 +260,26 @@ async fn handshakes_of_a_network_come_no_faster_than_the_limit_whatever_they_sho
     assert!(refused.header("retry-after").is_some());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_at_once_gets_the_burst_and_not_one_more_and_everyone_else_a_time() {
+    const BURST: u32 = 10;
+    let rates = Rates {
+        connections_per_network: Rate::new(1, Duration::from_secs(60), BURST),
+        ..Rates::default()
+    };
+    let server = Server::with(100, rates).await;
+    let forged = with_token("forged");
+    let answers = join_all((0..60).map(|_| ask(server.address, "/v1/ws", &forged))).await;
+    let (refused, let_in): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 429);
+    assert_eq!(u32::try_from(let_in.len()), Ok(BURST));
+    assert!(let_in.iter().all(|answer| answer.status == 401));
+    for answer in refused {
+        assert_eq!(answer.problem()["code"], "rate-limited");
+        let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&wait), "{wait}");
+    }
+}
+
 #[tokio::test]
 async fn a_full_server_asks_to_come_back_and_has_room_again() {
     let server = Server::with_room_for(2).await;

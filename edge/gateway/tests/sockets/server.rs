@@ -15,6 +15,7 @@ use unhidra_http::{
     App,
     listener::Front,
     rates::{RequestLimits, RequestRates},
+    tls::Tls,
 };
 use unhidra_identity::{Exposure, Foundation, Identity, IdentityConfig, config::PasswordHashing};
 use unhidra_keys::{Keys, KeysConfig};
@@ -80,11 +81,16 @@ impl Server {
     pub(crate) async fn with(max_connections: usize, rates: Rates) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(NARROW).unwrap();
-        Self::on(socket, max_connections, rates).await
+        Self::on(socket, max_connections, rates, None).await
     }
 
     /// Listens on `socket`, from which connections take how much fits into them.
-    pub(crate) async fn on(socket: TcpSocket, max_connections: usize, rates: Rates) -> Self {
+    pub(crate) async fn on(
+        socket: TcpSocket,
+        max_connections: usize,
+        rates: Rates,
+        tls: Option<Tls>,
+    ) -> Self {
         let (clock, hand) = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
         let folder = tempfile::tempdir().unwrap();
         let context = clock.context();
@@ -129,7 +135,11 @@ impl Server {
             presence: registry.presence(),
             limits: RequestLimits::new(&RequestRates::default()),
         };
-        let front = Front::new(unhidra_http::router(app).merge(unhidra_gateway::upgrade::routes(gateway)));
+        let router = unhidra_http::router(app).merge(unhidra_gateway::upgrade::routes(gateway));
+        let front = Front {
+            tls,
+            ..Front::new(router)
+        };
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(64).unwrap();
         let address = listener.local_addr().unwrap();
