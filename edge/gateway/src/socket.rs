@@ -183,7 +183,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Option<Close>>> {
         while !self.queue.is_empty() {
             let io = Pin::new(&mut self.io);
-            let written = self.queue.with_front(|pieces| io.poll_write_vectored(cx, pieces));
+            let written = self.queue.with_front(|pieces| match pieces {
+                // The system takes one piece by a shorter way than a list of one.
+                [piece] => io.poll_write(cx, piece),
+                pieces => io.poll_write_vectored(cx, pieces),
+            });
             match written {
                 Poll::Ready(Ok(1..)) => {}
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(None)),
