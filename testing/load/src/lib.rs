@@ -7,11 +7,12 @@
 //! - [`account`], [`population`]: accounts made for load   - [`seat`]: a place in a conversation
 //! - [`flow`]: messages through conversations              - [`reference`]: servers to compare with
 //! - [`storm`]: devices that return all at once            - [`history`]: pages of a long log
-//! - [`sealed`]: a real device that encrypts
+//! - [`sealed`]: a real device that encrypts             - [`day`]: everything at once, for long
 //! - [`measure`]: CPU, memory and run queue of a process   - [`latency`]: a histogram
 //! - [`report`]: the table                                 - [`progress`]: what goes on
 
 pub mod account;
+pub mod day;
 pub mod dialect;
 pub mod flow;
 pub mod history;
