@@ -3,6 +3,7 @@
 mod admin;
 pub(crate) mod audit;
 mod client;
+mod load;
 mod moment;
 mod screen;
 mod transport;
@@ -22,6 +23,7 @@ pub(crate) use self::{
         Chat, Completions, Export, ExportFormat, Keep, Key, KeyPlace, Man, MoveKey, Prune, Search, Shell,
         Verify,
     },
+    load::Load,
     screen::command,
 };
 
@@ -162,6 +164,11 @@ pub(crate) enum Command {
     /// Restore a backup into an empty data folder
     #[command(after_help = "Example:\n  unhidra restore /backups/unhidra-20261121T020000Z.tar --data ./data")]
     Restore(Restore),
+    /// Try how much a server carries, with accounts made for it
+    #[command(
+        after_help = "Examples:\n  unhidra load --check                      until the first limit\n  unhidra load --groups 10 --rate 2 --for 5m   one rate, for long"
+    )]
+    Load(Load),
     /// Show configuration
     #[command(subcommand)]
     Config(Config),

@@ -17,6 +17,7 @@ pub(crate) mod enrol;
 pub(crate) mod export;
 pub(crate) mod identity;
 pub(crate) mod key;
+pub(crate) mod load;
 pub(crate) mod message;
 pub(crate) mod news;
 pub(crate) mod notices;

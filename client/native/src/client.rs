@@ -38,6 +38,7 @@ pub use self::{
     link::{Certifying, Comparing, NewDevice},
     messages::{Outgoing, WaitFor},
     scan::Scan,
+    session::Access,
 };
 use crate::{
     account::{self, Account},

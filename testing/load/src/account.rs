@@ -20,8 +20,8 @@ use unhidra_wire::{
     base64::{Base64, Base64Array},
     frame::{BEARER_PREFIX, SUBPROTOCOL},
     rest::{
-        BeginSession, ChainHead, Conversation, DeviceProof, Enrolment, ExtendChain, Hidden, Invitation,
-        Invite, LogIn, OpenAccount, OpenConversation, Refresh, Tokens,
+        BeginSession, ChainHead, Conversation, DeleteAccount, DeviceProof, Enrolment, ExtendChain, Hidden,
+        Invitation, Invite, LogIn, OpenAccount, OpenConversation, Refresh, Tokens,
     },
 };
 
@@ -169,6 +169,29 @@ impl Account {
         ensure!(
             enrolment.user_id == self.user,
             "the server knows another user by this name"
+        );
+        Ok(())
+    }
+
+    /// Deletes it for good.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn delete(mut self) -> anyhow::Result<()> {
+        let token = self.token().await?;
+        let body = DeleteAccount {
+            password: self.password.clone(),
+        };
+        let body = serde_json::to_vec(&body).context("write JSON")?;
+        let answer = self
+            .http()
+            .ask("POST", "/v1/me/delete", Some(&token), &body)
+            .await?;
+        ensure!(
+            answer.status == 204,
+            "the server answered {} to the deletion of {}",
+            answer.status,
+            self.username
         );
         Ok(())
     }

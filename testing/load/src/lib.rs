@@ -9,9 +9,11 @@
 //! - [`storm`]: devices that return all at once            - [`history`]: pages of a long log
 //! - [`sealed`]: a real device that encrypts             - [`day`]: everything at once, for long
 //! - [`measure`]: CPU, memory and run queue of a process   - [`latency`]: a histogram
+//! - [`check`]: how much a deployment carries
 //! - [`report`]: the table                                 - [`progress`]: what goes on
 
 pub mod account;
+pub mod check;
 pub mod day;
 pub mod dialect;
 pub mod flow;

@@ -20,6 +20,8 @@ use crate::{
 
 /// Accounts that are opened at the same time.
 const AT_ONCE: u32 = 24;
+/// Accounts that are deleted at the same time: each proves its password, which a server computes one after the other.
+const DELETED_AT_ONCE: usize = 4;
 
 /// Whoever may invite.
 pub enum Host {
@@ -135,6 +137,26 @@ impl Population {
         }
         self.accounts.sort_by_key(Account::number);
         Ok(())
+    }
+
+    /// Deletes all of its accounts, and says how many are left because the server refused.
+    pub async fn remove(self, progress: &Progress) -> usize {
+        let all = u64::try_from(self.accounts.len()).unwrap_or(u64::MAX);
+        let mut accounts = self.accounts.into_iter();
+        let mut deleting = JoinSet::new();
+        for account in accounts.by_ref().take(DELETED_AT_ONCE) {
+            deleting.spawn(account.delete());
+        }
+        let (mut done, mut left) = (0, 0);
+        while let Some(deleted) = deleting.join_next().await {
+            done += 1;
+            left += usize::from(!matches!(deleted, Ok(Ok(()))));
+            progress.count("accounts deleted", done, all);
+            if let Some(account) = accounts.next() {
+                deleting.spawn(account.delete());
+            }
+        }
+        left
     }
 
     /// Groups without a common member, in each of which one speaks to `listeners` others; accounts are opened as needed.

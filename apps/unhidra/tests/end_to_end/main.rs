@@ -13,6 +13,7 @@ mod first_minute;
 mod hostile;
 mod identity_change;
 mod keys;
+mod load;
 mod progress;
 mod refusals;
 mod repair;

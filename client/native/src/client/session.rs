@@ -1,7 +1,8 @@
 //! The session's tokens: one process refreshes, the others use what it got.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use rustls::ClientConfig;
 use unhidra_wire::{
     base64::Base64Array,
     rest::{BeginSession, Hidden, Refresh, Tokens},
@@ -13,7 +14,31 @@ use crate::{account::StoredTokens, edge};
 /// An access token with less time left is replaced.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(60);
 
+/// What a tool needs to speak to the server in this account's name.
+pub struct Access {
+    /// The server, as in a URL.
+    pub origin: String,
+    /// Whose word on it is taken.
+    pub tls: Arc<ClientConfig>,
+    /// An access token; good for minutes.
+    pub token: Hidden,
+}
+
 impl Client {
+    /// What a tool needs to speak to the server in this account's name.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn access(&mut self) -> Result<Access, ClientError> {
+        let token = self.access_token().await?;
+        let route = self.rest.route();
+        Ok(Access {
+            origin: route.server().origin().to_owned(),
+            tls: Arc::new(route.tls()),
+            token,
+        })
+    }
+
     /// An access token that is good for a while.
     ///
     /// # Cancellation safety
