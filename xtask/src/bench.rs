@@ -113,6 +113,24 @@ pub(crate) fn run(root: &Path, bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Every scenario once, small, with programs as the tests build them: whether all of it works, not how fast.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn smoke(root: &Path) -> anyhow::Result<()> {
+    let bench = Bench {
+        scenario: Vec::new(),
+        quick: true,
+        compare: None,
+        runs: None,
+        seconds: None,
+        entries: None,
+        profile: Profile::Dev,
+        output: PathBuf::from("target/bench-quick.json"),
+    };
+    run(root, &bench)
+}
+
 impl Bench {
     /// As a reader would type it.
     fn shown(&self) -> String {

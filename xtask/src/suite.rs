@@ -24,7 +24,7 @@ pub(crate) fn test(root: &Path) -> anyhow::Result<()> {
 /// simulate` runs ten times as many.
 const CI_SCHEDULES: u32 = 100_000;
 
-/// Format, lints, layers, documentation, random schedules, tests.
+/// Format, lints, layers, documentation, random schedules, tests, every load scenario once and small.
 ///
 /// # Errors
 /// The first step that failed.
@@ -56,7 +56,8 @@ pub(crate) fn ci(root: &Path) -> anyhow::Result<()> {
             .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"),
     )?;
     crate::simulate::run(root, CI_SCHEDULES)?;
-    test(root)
+    test(root)?;
+    crate::bench::smoke(root)
 }
 
 fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {

@@ -91,8 +91,9 @@ impl Run {
             false => self.scenario,
         };
         let options = Options {
-            program: self.program,
-            other: self.other,
+            // Servers run in folders of their own.
+            program: absolute(self.program)?,
+            other: self.other.map(absolute).transpose()?,
             reference: std::env::current_exe().context("find this program")?,
             scenarios,
             runs: self.runs,
@@ -118,6 +119,10 @@ impl Run {
         println!("{table}");
         Ok(())
     }
+}
+
+fn absolute(program: PathBuf) -> anyhow::Result<PathBuf> {
+    fs::canonicalize(&program).with_context(|| format!("find {}", program.display()))
 }
 
 fn reference(log: Option<PathBuf>) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! A long log beside a short one: pages of both, and what a message takes on the disk.
 
+use anyhow::Context as _;
 use unhidra_load::history::{self, Pages, Reading};
 use unhidra_types::ConversationId;
 
@@ -38,18 +39,17 @@ pub(super) fn run(bench: &mut Bench) -> anyhow::Result<()> {
     ours.stop()?;
     let taken = ours.stored()?.saturating_sub(before);
     ours.server.restart()?;
-    let conversations = [short_lane.conversation(), long_lane.conversation()];
+    // Two accounts are in each group: who spoke is the first one.
+    let conversations = [(0, short_lane.conversation()), (2, long_lane.conversation())];
     bench.sample(ABOUT, "rate of appending", spent.rate(entries), "/s")?;
     bench.sample(ABOUT, "CPU per appended message", spent.cpu_us_per(entries), "us")?;
     bench.sample(ABOUT, "disk per message", taken as f64 / entries as f64, "bytes")?;
     for _ in 0..bench.options.runs {
-        let [of_short, of_long] = [(0, short), (1, entries)].map(|(place, entries)| {
-            let conversation = conversations.get(place).copied();
-            read(bench, &mut ours, conversation, entries)
-        });
+        let [first, second] = conversations;
+        let of_short = read(bench, &mut ours, first, short)?;
+        let of_long = read(bench, &mut ours, second, entries)?;
         let cpu = |pages: &Pages| pages.server.cpu_us_per(pages.requests);
         let p99 = |pages: &Pages| pages.latencies.quantiles().p99.as_secs_f64() * 1e3;
-        let (of_short, of_long) = (of_short?, of_long?);
         for (name, pages) in [("short", &of_short), ("long", &of_long)] {
             bench.sample(ABOUT, &format!("CPU per page, {name} log"), cpu(pages), "us")?;
             bench.sample(ABOUT, &format!("p99 of a page, {name} log"), p99(pages), "ms")?;
@@ -60,18 +60,16 @@ pub(super) fn run(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The first account spoke in the first log, and the third one in the second.
+/// Pages of a log, asked for by the account with this place.
 fn read(
     bench: &Bench,
     ours: &mut Ours,
-    conversation: Option<ConversationId>,
+    (account, conversation): (usize, ConversationId),
     entries: u64,
 ) -> anyhow::Result<Pages> {
     let watched = ours.watched()?;
-    let place = usize::from(entries == bench.options.entries && entries > SHORT) * 2;
-    let (Some(conversation), Some(account)) = (conversation, ours.population.accounts.get_mut(place)) else {
-        anyhow::bail!("there are two logs and four accounts");
-    };
+    let account = ours.population.accounts.get_mut(account);
+    let account = account.context("two accounts are in each group")?;
     let reading = Reading {
         conversation,
         entries,
