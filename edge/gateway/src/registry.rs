@@ -156,10 +156,9 @@ impl Registry {
         let began = Instant::now();
         earlier.iter().for_each(|other| other.ask());
         sleep(SIGN_OF_LIFE).await;
-        let waited = began.elapsed();
         let silent = earlier
             .iter()
-            .find(|other| !other.is_ending() && other.who.activity.silence() >= waited);
+            .find(|other| !other.is_ending() && !other.who.activity.heard_since(began));
         if let Some(silent) = silent {
             silent.end(Close::Replaced);
         }

@@ -131,6 +131,14 @@ impl Activity {
         self.heard.store(micros(self.began.elapsed()), Ordering::Relaxed);
     }
 
+    /// Whether the peer has given a sign of life since `moment`.
+    #[must_use]
+    pub fn heard_since(&self, moment: Instant) -> bool {
+        // Rounded up: it is counted in whole microseconds.
+        let heard = self.heard.load(Ordering::Relaxed).saturating_add(1);
+        self.began + Duration::from_micros(heard) > moment
+    }
+
     /// How long the peer has been silent.
     #[must_use]
     pub fn silence(&self) -> Duration {
@@ -224,5 +232,8 @@ mod tests {
         one.activity.heard();
         assert_eq!(one.activity.silence(), Duration::ZERO);
         assert_eq!(one.last_active_at(), Timestamp::from_millis(10_000));
+        assert!(one.activity.heard_since(Instant::now()));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!one.activity.heard_since(Instant::now()));
     }
 }
