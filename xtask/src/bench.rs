@@ -21,6 +21,9 @@ pub(crate) struct Bench {
     /// Small sizes and one short run, without targets: whether everything works
     #[arg(long)]
     quick: bool,
+    /// How costs run with sizes, and nothing else: connections, conversations, the length of a log
+    #[arg(long)]
+    growth: bool,
     /// Compare with another revision, which is built below the target folder
     #[arg(long, value_name = "REV")]
     compare: Option<String>,
@@ -68,6 +71,9 @@ impl Profile {
 /// # Errors
 /// When a build fails, a message is lost or comes twice, or a server fails.
 pub(crate) fn run(root: &Path, bench: &Bench) -> anyhow::Result<()> {
+    if bench.growth {
+        return crate::soak::growth(root);
+    }
     let profile = bench.profile;
     build(root, "unhidra", profile)?;
     build(root, "bench", profile)?;

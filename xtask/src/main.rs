@@ -10,6 +10,7 @@ mod keyring;
 mod layers;
 mod plot;
 mod simulate;
+mod soak;
 mod suite;
 mod tls_check;
 
@@ -49,6 +50,8 @@ enum Command {
     Anchors(anchors::Anchors),
     /// Measure the server and reference servers beside each other under load
     Bench(bench::Bench),
+    /// Live a mixed day with the server, among people who behave and among some who do not
+    Soak(soak::Soak),
     /// Draw the reports in docs/plots
     Plot,
     /// Everything that a release would need: format, lints, layers, documentation, tests
@@ -79,6 +82,7 @@ fn run() -> anyhow::Result<()> {
         Command::ApiFuzz(fuzz) => api_fuzz::run(&root, &fuzz),
         Command::Anchors(anchors) => anchors::run(&root, &anchors),
         Command::Bench(bench) => bench::run(&root, &bench),
+        Command::Soak(soak) => soak::run(&root, &soak),
         Command::Plot => plot::run(&root),
         Command::Ci => suite::ci(&root),
     }

@@ -5,12 +5,15 @@
 //! compares neighbours in time. What a server has spent is read from `/proc`.
 //!
 //! - [`scenario`]: what can be run   - [`subject`]: the servers   - [`goals`]: what has to be reached
+//! - [`growth`]: how costs run with sizes   - [`soak`]: everything at once, for long
 
 pub mod goals;
+pub mod growth;
 pub mod scenario;
+pub mod soak;
 pub mod subject;
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
@@ -80,24 +83,13 @@ pub struct About<'a> {
 /// # Errors
 /// When a server does not start, a message is lost or comes twice, or something else goes wrong.
 pub fn run(options: Options, about: Report, progress: Progress) -> anyhow::Result<Report> {
-    raise_descriptors(&progress)?;
-    let runtime = Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("start a runtime")?;
     let mut report = about;
     report.reference = subject::LIMIT_FSYNC.to_owned();
     if options.size == Size::Whole {
         report.goals = goals::all();
     }
     let scenarios = options.scenarios.clone();
-    let mut bench = Bench {
-        options,
-        runtime,
-        progress,
-        report,
-        crowds: Vec::new(),
-    };
+    let mut bench = Bench::new(options, report, progress)?;
     for scenario in scenarios {
         bench.progress.say(&format!("scenario {scenario}"));
         scenario
@@ -108,6 +100,39 @@ pub fn run(options: Options, about: Report, progress: Progress) -> anyhow::Resul
 }
 
 impl Bench {
+    /// Without scenarios, for what is measured in another way; it starts `program`.
+    ///
+    /// # Errors
+    /// When the system does not give what it takes.
+    pub fn of_program(program: PathBuf, progress: Progress) -> anyhow::Result<Self> {
+        let options = Options {
+            program,
+            other: None,
+            reference: PathBuf::new(),
+            scenarios: Vec::new(),
+            runs: 1,
+            duration: Duration::ZERO,
+            size: Size::Whole,
+            entries: 0,
+        };
+        Self::new(options, Report::default(), progress)
+    }
+
+    fn new(options: Options, report: Report, progress: Progress) -> anyhow::Result<Self> {
+        raise_descriptors(&progress)?;
+        let runtime = Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("start a runtime")?;
+        Ok(Self {
+            options,
+            runtime,
+            progress,
+            report,
+            crowds: Vec::new(),
+        })
+    }
+
     /// Adds one value.
     ///
     /// # Errors
@@ -162,6 +187,21 @@ pub enum Counted {
     Deliveries,
     /// Messages that were accepted.
     Messages,
+}
+
+/// Processors and system, as a reader needs them to judge figures.
+#[must_use]
+pub fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or("unknown processor", |rest| {
+            rest.trim_start_matches([' ', '\t', ':'])
+        });
+    let version = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{cores} cores of {model}, Linux {}", version.trim())
 }
 
 /// A connection is a descriptor, here and in the server.

@@ -1,16 +1,22 @@
 //! The comparison of servers under load as a program, which is also the reference servers: `cargo xtask bench`.
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 use tokio::{net::TcpListener, runtime::Builder};
 use unhidra_load::{
     Progress,
     reference::{Durability, serve},
     report::Report,
 };
-use unhidra_testkit::bench::{self, Options, Size, scenario::Scenario};
+use unhidra_testkit::bench::{self, Bench, Options, Size, growth, machine, scenario::Scenario, soak};
 
 /// Entries of a long log.
 const ENTRIES: u64 = 10_000_000;
@@ -28,6 +34,10 @@ struct Arguments {
 enum Command {
     /// Runs scenarios and prints a table
     Run(Run),
+    /// Measures how costs run with sizes
+    Growth(growth::Extent),
+    /// Lives a mixed day, among people who behave and among some who do not
+    Soak(soak::Extent),
     /// Is a reference server, until it is killed
     Reference {
         /// Appends and synchronises this file before anything is passed on
@@ -73,6 +83,8 @@ struct Run {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(run) => run.run(),
+        Command::Growth(extent) => grow(&extent),
+        Command::Soak(extent) => soak(&extent),
         Command::Reference { log } => reference(log),
     };
     match result {
@@ -109,7 +121,7 @@ impl Run {
             command: self.command,
             ..Report::default()
         };
-        let report = bench::run(options, about, Progress::new(|line| eprintln!("{line}")))?;
+        let report = bench::run(options, about, progress())?;
         let table = report.table();
         if let Some(output) = self.output {
             fs::write(&output, report.json()?).with_context(|| format!("write {}", output.display()))?;
@@ -125,6 +137,42 @@ fn absolute(program: PathBuf) -> anyhow::Result<PathBuf> {
     fs::canonicalize(&program).with_context(|| format!("find {}", program.display()))
 }
 
+fn grow(extent: &growth::Extent) -> anyhow::Result<()> {
+    let about = about(&extent.commit, "cargo xtask bench --growth");
+    let bench = Bench::of_program(extent.program.clone(), progress())?;
+    let curves = growth::run(&bench, extent, &about)?;
+    println!("{}", curves.table());
+    keep(extent.output.as_deref(), &curves)
+}
+
+fn soak(extent: &soak::Extent) -> anyhow::Result<()> {
+    let about = about(&extent.commit, "cargo xtask soak");
+    let bench = Bench::of_program(extent.program.clone(), progress())?;
+    let soak = soak::run(&bench, extent, &about)?;
+    println!("{}", soak.table());
+    keep(extent.output.as_deref(), &soak)?;
+    soak.verdict()
+}
+
+fn keep(output: Option<&Path>, report: &impl Serialize) -> anyhow::Result<()> {
+    let Some(output) = output else { return Ok(()) };
+    let json = serde_json::to_string_pretty(report).context("write JSON")?;
+    fs::write(output, json).with_context(|| format!("write {}", output.display()))
+}
+
+fn about(commit: &str, command: &str) -> Report {
+    Report {
+        commit: commit.to_owned(),
+        machine: machine(),
+        command: command.to_owned(),
+        ..Report::default()
+    }
+}
+
+fn progress() -> Progress {
+    Progress::new(|line| eprintln!("{line}"))
+}
+
 fn reference(log: Option<PathBuf>) -> anyhow::Result<()> {
     let runtime = Builder::new_multi_thread()
         .enable_all()
@@ -135,18 +183,4 @@ fn reference(log: Option<PathBuf>) -> anyhow::Result<()> {
         println!("listening on http://{}", listener.local_addr().context("listen")?);
         serve(listener, log.map_or(Durability::None, Durability::Synced)).await
     })
-}
-
-/// Processors and system, as a reader needs them to judge figures.
-fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .map_or("unknown processor", |rest| {
-            rest.trim_start_matches([' ', '\t', ':'])
-        });
-    let version = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{cores} cores of {model}, Linux {}", version.trim())
 }

@@ -1,33 +1,18 @@
 //! The charts of `docs/performance.md`, made of the reports that lie beside them.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::Context as _;
-use serde::Deserialize;
-use unhidra_load::report::{Report, median};
+use unhidra_load::{
+    day::Line,
+    report::{Report, median},
+};
 
 use super::{Axis, Chart, Scale, Series};
+use crate::bench::{growth::Curves, soak::Soak};
 
 /// Measures that make up a distribution, with the share that each is of.
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
-
-/// How a cost runs with a size: what `bench --growth` writes.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Curves {
-    /// One for each size that grows.
-    pub curves: Vec<Curve>,
-}
-
-/// One cost against one size.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Curve {
-    /// What grows.
-    pub size: String,
-    /// What that costs, with its unit.
-    pub cost: String,
-    /// The costs of each size, run by run.
-    pub points: BTreeMap<u64, Vec<f64>>,
-}
 
 /// Draws every report of `folder` beside it; the names of the drawings.
 ///
@@ -61,8 +46,8 @@ fn charts(text: &str) -> anyhow::Result<Vec<(String, Chart)>> {
     if let Ok(curves) = serde_json::from_str::<Curves>(text) {
         return Ok(growth(&curves));
     }
-    if let Ok(day) = serde_json::from_str::<Day>(text) {
-        return Ok(mixed_day(&day));
+    if let Ok(soak) = serde_json::from_str::<Soak>(text) {
+        return Ok(mixed_days(&soak));
     }
     let report: Report = serde_json::from_str(text).context("it is no report")?;
     Ok(latencies(&report))
@@ -117,18 +102,15 @@ fn distribution(report: &Report, scenario: &str) -> Vec<Series> {
         .collect()
 }
 
-/// The median, and the ten percent around the cost of the smallest size that are promised.
+/// The median, and ten percent around the middle of all, between which it has to stay.
 fn growth(curves: &Curves) -> Vec<(String, Chart)> {
     curves
         .curves
         .iter()
         .map(|curve| {
             let size = |size: u64| size as f64;
-            let medians: Vec<(f64, f64)> = curve
-                .points
-                .iter()
-                .filter_map(|(at, values)| Some((size(*at), median(values)?)))
-                .collect();
+            let medians = curve.medians().into_iter().map(|(at, cost)| (size(at), cost));
+            let medians: Vec<(f64, f64)> = medians.collect();
             let all: Vec<f64> = medians.iter().map(|(_, cost)| *cost).collect();
             let middle = median(&all).unwrap_or_default();
             let bound = |times: f64| medians.iter().map(|(at, _)| (*at, middle * times)).collect();
@@ -156,36 +138,25 @@ fn growth(curves: &Curves) -> Vec<(String, Chart)> {
         .collect()
 }
 
-/// A mixed day: what `soak` writes.
-#[derive(Clone, Debug, Deserialize)]
-struct Day {
-    lines: Vec<Line>,
-}
-
-/// Ten seconds or so of it.
-#[derive(Clone, Debug, Deserialize)]
-struct Line {
-    at_s: f64,
-    resident_mib: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-}
-
-fn mixed_day(day: &Day) -> Vec<(String, Chart)> {
-    let series = |name: &str, value: fn(&Line) -> f64| Series {
-        name: name.to_owned(),
-        points: day
-            .lines
-            .iter()
-            .map(|line| (line.at_s / 60.0, value(line)))
-            .collect(),
+fn mixed_days(soak: &Soak) -> Vec<(String, Chart)> {
+    let series = |value: fn(&Line) -> f64, kind: &str| {
+        let days = soak.days.iter().map(|day| Series {
+            name: format!("{kind}{}", day.name),
+            points: day
+                .day
+                .lines
+                .iter()
+                .map(|line| (line.at_s / 60.0, value(line)))
+                .collect(),
+        });
+        days.collect::<Vec<_>>()
     };
     let minutes = || Axis::new("minutes", Scale::Linear);
     let memory = Chart {
         title: "Memory of the server through a mixed day".to_owned(),
         x: minutes(),
         y: Axis::new("resident (MiB)", Scale::Linear),
-        series: vec![series("resident", |line| line.resident_mib)],
+        series: series(|line| line.resident_mib, ""),
     };
     let latency = Chart {
         title: "Latency through a mixed day".to_owned(),
@@ -194,10 +165,11 @@ fn mixed_day(day: &Day) -> Vec<(String, Chart)> {
             "from the intended moment to the receiver (ms)",
             Scale::Logarithmic,
         ),
-        series: vec![
-            series("median", |line| line.p50_ms),
-            series("99 of 100 are faster", |line| line.p99_ms),
-        ],
+        series: [
+            series(|line| line.p50_ms, "median, "),
+            series(|line| line.p99_ms, "p99, "),
+        ]
+        .concat(),
     };
     vec![("memory".to_owned(), memory), ("latency".to_owned(), latency)]
 }
@@ -225,8 +197,13 @@ mod tests {
             charts(growth).unwrap()[0].1.series[0].points,
             [(10.0, 2.0), (100.0, 2.0)]
         );
-        let day = r#"{"lines":[{"at_s":60,"resident_mib":30,"p50_ms":1,"p99_ms":3}]}"#;
-        assert_eq!(charts(day).unwrap().len(), 2);
+        let soak = Soak {
+            commit: String::new(),
+            machine: String::new(),
+            command: String::new(),
+            days: Vec::new(),
+        };
+        assert_eq!(charts(&serde_json::to_string(&soak).unwrap()).unwrap().len(), 2);
         assert!(charts("{}").is_err());
     }
 }
