@@ -20,32 +20,26 @@ pub(crate) struct Anchors {
     only: Vec<String>,
 }
 
-/// Builds, installs what is missing, and measures; the table is the measuring program's, and the same is written to
-/// `anchors.json` in the target folder.
+/// Builds, installs what is missing, and measures them in turn with ours; the table is the measuring program's, and the
+/// samples go to `docs/plots/anchors.json`.
 ///
 /// # Errors
 /// When the build failed, or an anchor could not be measured.
 pub(crate) fn run(root: &Path, anchors: &Anchors) -> anyhow::Result<()> {
-    cargo(
-        root,
-        &[
-            "build",
-            "--quiet",
-            "--release",
-            "--package",
-            "unhidra-testkit",
-            "--bin",
-            "anchors",
-        ],
-    )?;
+    let build = ["build", "--quiet", "--release", "--package"];
+    let programs = ["--bin", "anchors", "--bin", "bench"];
+    cargo(root, &[&build[..], &["unhidra"]].concat())?;
+    cargo(root, &[&build[..], &["unhidra-testkit"], &programs].concat())?;
     let target = target_folder(root)?;
     let mut measuring = Command::new(target.join("release/anchors"));
     measuring
         .args(["--rounds", &anchors.rounds.to_string()])
         .args(["--seconds", &anchors.seconds.to_string()])
+        .arg("--program")
+        .arg(target.join("release/unhidra"))
         .args(["--commit", &commit(root)?])
         .arg("--json")
-        .arg(target.join("anchors.json"));
+        .arg(root.join("docs/plots/anchors.json"));
     if !anchors.only.is_empty() {
         measuring.args(["--only", &anchors.only.join(",")]);
     }

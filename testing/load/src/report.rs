@@ -255,7 +255,8 @@ pub fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// Three significant digits, thousands apart.
-fn shown(value: f64) -> String {
+#[must_use]
+pub fn shown(value: f64) -> String {
     let size = value.abs();
     if size >= 1_000.0 {
         let digits = format!("{value:.0}");

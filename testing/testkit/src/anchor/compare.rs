@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 use unhidra_load::{
     measure::load_average,
-    report::{Report, Sample},
+    report::{Report, Sample, shown},
 };
 
 use super::{
@@ -56,6 +56,50 @@ pub fn round(
         measure(*anchor, plan, place.path(), report, say).with_context(|| anchor.name())?;
     }
     Ok(())
+}
+
+/// The medians of a report, one column for each server.
+#[must_use]
+pub fn columns(report: &Report) -> String {
+    let rows = report.rows();
+    let (mut subjects, mut measures) = (Vec::new(), Vec::new());
+    for row in &rows {
+        if !subjects.contains(&row.subject) {
+            subjects.push(row.subject.clone());
+        }
+        let measure = (&row.scenario, &row.measure, &row.unit);
+        if !measures.contains(&measure) {
+            measures.push(measure);
+        }
+    }
+    let mut table = format!(
+        "Commit `{}`, {}, by `{}`.\n\n| scenario | measure | target | {} |\n|---|---|---|{}\n",
+        report.commit,
+        report.machine,
+        report.command,
+        subjects.join(" | "),
+        "---:|".repeat(subjects.len()),
+    );
+    for (scenario, measure, unit) in measures {
+        let of = |subject: &String| {
+            rows.iter()
+                .find(|row| (&row.scenario, &row.measure, &row.subject) == (scenario, measure, subject))
+        };
+        let target = subjects.iter().filter_map(of).find_map(|row| row.target);
+        let target = target.map_or_else(String::new, |target| target.to_string());
+        let values: Vec<String> = subjects
+            .iter()
+            .map(|subject| of(subject).map_or_else(String::new, |row| shown(row.value)))
+            .collect();
+        let measure = if unit.is_empty() {
+            measure.clone()
+        } else {
+            format!("{measure}, {unit}")
+        };
+        let line = format!("| {scenario} | {measure} | {target} | {} |\n", values.join(" | "));
+        table.push_str(&line);
+    }
+    table
 }
 
 fn measure(
@@ -168,4 +212,33 @@ fn runtime() -> anyhow::Result<Runtime> {
         .enable_all()
         .build()
         .context("start a runtime")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_server_has_a_column_and_what_it_was_not_measured_in_is_empty() {
+        let mut report = Report::default();
+        for (subject, measure, value) in [
+            ("ours", "rate", 2_000.0),
+            ("nats", "rate", 5.0),
+            ("nats", "p50", 1.0),
+        ] {
+            report.add(Sample {
+                scenario: "p2p-50".into(),
+                measure: measure.into(),
+                subject: subject.into(),
+                value,
+                unit: "u".into(),
+                load: 0.0,
+            });
+        }
+        let table = columns(&report);
+        assert!(
+            table.contains("| ours | nats |") && table.contains("| p2p-50 | rate, u |  | 2 000 | 5.00 |")
+        );
+        assert!(table.contains("| p2p-50 | p50, u |  |  | 1.00 |"), "{table}");
+    }
 }

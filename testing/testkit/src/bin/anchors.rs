@@ -1,14 +1,25 @@
 //! Other servers measured as ours is: `cargo xtask anchors`.
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Parser;
-use unhidra_load::report::Report;
-use unhidra_testkit::anchor::{
-    self, Anchor,
-    compare::{Plan, round},
+use unhidra_load::{Progress, report::Report};
+use unhidra_testkit::{
+    anchor::{
+        self, Anchor,
+        compare::{Plan, columns, round},
+    },
+    bench::{self, Options, Size, machine, scenario::Scenario, subject::LIMIT_FSYNC},
 };
+
+/// What the anchors are measured in too.
+const SCENARIOS: [Scenario; 3] = [Scenario::Fanout100, Scenario::Fanout100Rate, Scenario::Pairs];
 
 /// Installs NATS, Mosquitto, and ejabberd with PostgreSQL, and measures each as our server is measured.
 #[derive(Parser)]
@@ -25,6 +36,9 @@ struct Arguments {
     /// Only these, by name; all by default
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Our server's program, to be measured in turn with them; the program `bench` has to lie beside this one
+    #[arg(long)]
+    program: Option<PathBuf>,
     /// The commit that the report names
     #[arg(long, default_value = "unknown")]
     commit: String,
@@ -57,18 +71,39 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut report = Report {
         commit: arguments.commit.clone(),
         command: "cargo xtask anchors".to_owned(),
-        reference: Anchor::Ejabberd.name().to_owned(),
+        machine: machine(),
+        reference: LIMIT_FSYNC.to_owned(),
         ..Report::default()
     };
     for number in 1..=arguments.rounds {
         println!("round {number} of {}", arguments.rounds);
+        if let Some(program) = &arguments.program {
+            report = ours(program, arguments, report)?;
+        }
         round(&plan, folder.path(), &mut report, &mut |line| println!("{line}"))?;
     }
-    println!("\n{}", report.table());
+    println!("\n{}", columns(&report));
     if let Some(path) = &arguments.json {
         fs::write(path, report.json()?).context("write the report")?;
     }
     Ok(())
+}
+
+/// One run of our server and of the reference servers.
+fn ours(program: &Path, arguments: &Arguments, report: Report) -> anyhow::Result<Report> {
+    let options = Options {
+        program: program.to_owned(),
+        other: None,
+        reference: std::env::current_exe()
+            .context("find this program")?
+            .with_file_name("bench"),
+        scenarios: SCENARIOS.to_vec(),
+        runs: 1,
+        duration: Duration::from_secs(arguments.seconds),
+        size: Size::Whole,
+        entries: 0,
+    };
+    bench::run(options, report, Progress::new(|line| println!("{line}")))
 }
 
 fn chosen(names: &[String]) -> anyhow::Result<Vec<Anchor>> {
