@@ -86,7 +86,6 @@ class Facts:
 class Skipped:
     mk: bytes
     time: int
-    chain: int
 
 
 @dataclass
@@ -108,7 +107,6 @@ class Ratchet:
     nr: int = 0
     pn: int = 0
     step_due: bool = False
-    chain: int = 0
     skipped: OrderedDict = field(default_factory=OrderedDict)
 
     def seal(self, random, content: int, plaintext: bytes, ad: bytes, facts: "Facts") -> bytes:
@@ -188,15 +186,19 @@ class Ratchet:
         return mk
 
     def _open_header(self, encrypted: bytes) -> tuple[Header, bytes]:
-        older = []
-        for hk, _ in reversed(self.skipped):
-            if hk != self.hkr and hk not in older:
-                older.append(hk)
-        for hk in [*older, self.hkr, self.nhkr]:
+        for hk in [*self._older_chains(), self.hkr, self.nhkr]:
             raw = unseal(hk, encrypted[:12], header_aad(self.suite), encrypted[12:]) if hk else None
             if raw is not None:
                 return read_header(raw, self.suite), hk
         raise Refused("NoSession")
+
+    def _older_chains(self) -> list[bytes]:
+        """Header keys of the chains before the current one that have keys, newest first."""
+        older = []
+        for hk, _ in reversed(self.skipped):
+            if hk != self.hkr and hk not in older:
+                older.append(hk)
+        return older
 
     def _check_new_chain(self, header: Header) -> None:
         if self.step_due:
@@ -216,14 +218,14 @@ class Ratchet:
         ss = self.kem.receiving_secret(header.pq_epoch, now)
         self.root, self.ckr, self.nhkr = kdf_rk(self.root, shared, ss)
         self.nr, self.step_due = 0, True
-        self.chain += 1
-        for place in [p for p, s in self.skipped.items() if s.chain < self.chain - MAX_OLDER_CHAINS]:
+        older = self._older_chains()
+        for place in [p for p in self.skipped if p[0] in older[MAX_OLDER_CHAINS:]]:
             del self.skipped[place]
 
     def _store_until(self, end: int, now: int) -> None:
         while self.nr < end:
             mk, self.ckr = step_chain(self.ckr)
-            self.skipped[(self.hkr, self.nr)] = Skipped(mk, now, self.chain)
+            self.skipped[(self.hkr, self.nr)] = Skipped(mk, now)
             self.nr += 1
         while len(self.skipped) > MAX_STORED:
             self.skipped.popitem(last=False)

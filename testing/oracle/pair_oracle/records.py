@@ -38,7 +38,7 @@ def bundles(name: str, caps: int, full: bool = False) -> World:
 def _by_time(world: World, caps: int, good: int) -> None:
     """A swapped one-time key, renewals, dates and a revocation."""
     end = 1461 if caps & CAP_PQ else 200
-    must(world.begin(A, B, good, (end - 32, x25519_public(world.random("swapped", 32)))))
+    must(world.begin(A, B, good, (end - 32, x25519_public(world.odd("swapped", 32)))))
     assert world.open(world.say(A, B, "under a swapped one-time key")) == "NoSession"
     world.certify(B, caps=caps ^ CAP_PQ)
     assert world.begin(A, B, good) == "OtherCertificate"
@@ -92,7 +92,7 @@ def chains(name: str, caps: int, full: bool = False) -> World:
 def _genesis(world: World) -> None:
     """Signed by the right key, with fields that are not allowed."""
     user, seed = world.users["alice"].user_id, world.users["alice"].seed
-    other = world.random("another_uik", 32)
+    other = world.odd("another_uik", 32)
     key = ed25519_public(seed)
 
     def record(uik: bytes, prev: bytes, sig_prev: bytes) -> list[bytes]:
@@ -112,7 +112,7 @@ def _certificates(world: World) -> None:
     user = world.users["alice"]
     base, head = user.records[:2], h(user.records[1])
     first = world.parties["alice.1"]
-    dsk, dik, device = world.random("other_dsk", 32), world.random("other_dik", 32), world.uuid("other_device")
+    dsk, dik, device = world.odd("other_dsk", 32), world.odd("other_dik", 32), world.uuid("other_device")
 
     def with_(why: str, valid: bool, kind=1, owner=user.user_id, device_id=device, keys=None, seq=2, prev=head, alg=None) -> None:
         keys = keys or (ed25519_public(dsk), x25519_public(dik))

@@ -60,7 +60,7 @@ def relabelled(name: str, caps: int, full: bool = False) -> World:
     body = world.body(A, B, b"\x0a\x03\x0a\x01x")
     index = world.seal(A, B, body)
     other = direct_conversation(world.users["alice"].user_id, world.users["carol"].user_id)
-    for said in ({"conv": other}, {"msg": world.random("other", 16)}, {"dest": world.parties["bob.2"].device_id}):
+    for said in ({"conv": other}, {"msg": world.odd("other", 16)}, {"dest": world.parties["bob.2"].device_id}):
         refused(world, "BadTag", index, said=said)
     for said in ({"sender": "carol.1"}, {"by": "bob.2"}, {"by": A, "sender": B}):
         refused(world, "NoSession", index, said=said)
@@ -87,7 +87,7 @@ def forged_headers(name: str, caps: int, full: bool = False) -> World:
         refused(world, reason, world.forge(A, B, body, header=header))
     must(world.open(world.say(A, B, "an honest one")))
     same_chain = [
-        ("Malformed", {"dh_pub": x25519_public(world.random("another_key", 32))}), ("KeyGone", {"n": 0}),
+        ("Malformed", {"dh_pub": x25519_public(world.odd("another_key", 32))}), ("KeyGone", {"n": 0}),
         ("SkipTooFar", {"n": 1002}), ("Unsupported", {"pq_epoch": 1}),
     ]
     for reason, header in same_chain:
@@ -104,7 +104,7 @@ def forged_parts(name: str, caps: int = RATCHETING, full: bool = False) -> World
     world = begun(name, caps, full)
     index = _until(world, A, B, "EK_SENT")
     body = world.body(A, B, b"\x0a\x03\x0a\x01x")
-    key = mlkem.public_key(world.random("kem_seed", 64))
+    key = mlkem.public_key(world.odd("kem_seed", 64))
     refused(world, "Malformed", world.forge(A, B, body, header={"pq_type": 1}))
     refused(world, "Malformed", world.forge(A, B, body, header={"pq_type": 1}, part=b"\xff" * 1184))
     body = world.body(A, B, b"\x0a\x03\x0a\x01y")

@@ -53,7 +53,6 @@ class Session:
     prefix: bytes = b""
     opened: bool = False
     standing: str = SENDING
-    in_a_row: int = 0
     archived_at: int = 0
 
 
@@ -71,6 +70,7 @@ class Sessions:
 
     def __init__(self, own: Identity, peer: tuple[bytes, bytes]):
         self.own, self.peer, self.all = own, peer, []
+        self.in_a_row = 0
 
     def sending(self) -> Session | None:
         return next((s for s in self.all if s.standing == SENDING), None)
@@ -93,11 +93,14 @@ class Sessions:
 
     def retire(self, now: int) -> None:
         """All that this device has: they receive and never send again."""
+        self.in_a_row = 0
         for session in self.all:
             self._archive(session, RETIRED, now)
+        self._prune(now)
 
     def retire_one(self, session: Session, now: int) -> None:
         self._archive(session, RETIRED, now)
+        self._prune(now)
 
     def seal(self, random, conv: bytes, msg: bytes, content: int, plaintext: bytes, facts: ratchet.Facts) -> tuple[int, bytes]:
         """(kind, bytes), in the sending session."""
@@ -110,38 +113,39 @@ class Sessions:
         ad = associated(session.suite, session.transcript, (self.own.user, self.own.device), self.peer, conv, env)
         sealed = changed.state.seal(random, content, plaintext, ad, facts)
         session.__dict__.update(changed.__dict__)
+        self._prune(now=facts.now)
         return kind, (session.prefix if kind == PREKEY else b"") + sealed
 
     def open(self, envelope: Envelope, now: int, accept) -> Opened:
         """`accept(opened)` reads the content; what it refuses changes nothing either."""
         if envelope.kind != RATCHET:
             raise Refused("Malformed")
-        ordered = sorted(self._kept(now), key=lambda s: s.standing != SENDING)
+        ordered = sorted(self.all, key=lambda s: s.standing != SENDING)
         return self._open_in(ordered, envelope, envelope.sealed, now, accept)
 
     def open_known(self, session: Session, envelope: Envelope, message: bytes, now: int, accept) -> Opened:
         """A first message's repetition, in its session alone."""
         return self._open_in([session], envelope, message, now, accept)
 
-    def begun_by_peer(self, ek: bytes, now: int) -> Session | None:
-        return next((s for s in self._kept(now) if not s.mine and s.ek_hash == h(ek)), None)
+    def begun_by_peer(self, ek: bytes) -> Session | None:
+        return next((s for s in self.all if not s.mine and s.ek_hash == h(ek)), None)
 
     def take_new(self, session: Session, opened: Opened, now: int) -> None:
         """A session that the peer began, after its first message has opened."""
         before = self.sending()
         session.opened = True
-        for other in self.all:
-            other.in_a_row = 0
         if before is not None and before.mine and not before.opened and before.ek_hash < session.ek_hash:
             self._add(session, now)
             self._archive(session, STANDBY, now)
+            self._prune(now)
             return
+        self.in_a_row = 0
         if before is not None:
             self._archive(before, STANDBY, now)
         self._add(session, now)
 
     def _open_in(self, sessions: list[Session], envelope: Envelope, message: bytes, now: int, accept) -> Opened:
-        for session in sessions:
+        for session in (s for s in sessions if self._in_time(s, now)):
             ad = associated(
                 session.suite, session.transcript, (envelope.sender_user, envelope.sender_device),
                 (self.own.user, self.own.device), envelope.conv, envelope.env(),
@@ -159,23 +163,23 @@ class Sessions:
             session.__dict__.update(changed.__dict__)
             session.opened = True
             self._follow(session, now)
+            self._prune(now)
             return opened
         raise Refused("NoSession")
 
     def _follow(self, session: Session, now: int) -> None:
         """Which session sends, after one has opened a message."""
-        for other in self.all:
-            if other is not session:
-                other.in_a_row = 0
         if session.standing == SENDING:
+            self.in_a_row = 0
             return
-        session.in_a_row += 1
+        self.in_a_row += 1
         current = self.sending()
         if session.standing == STANDBY:
             both_theirs = current is None or (not current.mine and not session.mine)
-            if both_theirs or session.ek_hash < current.ek_hash or session.in_a_row >= FOLLOW_AFTER:
+            if both_theirs or session.ek_hash < current.ek_hash or self.in_a_row >= FOLLOW_AFTER:
                 self._switch(session, now)
-        elif session.in_a_row >= FOLLOW_AFTER:
+        elif self.in_a_row >= FOLLOW_AFTER:
+            self.in_a_row = 0
             own = next((s for s in self.all if s.mine and s.standing == STANDBY), None)
             if own is not None:
                 self._switch(own, now)
@@ -185,8 +189,7 @@ class Sessions:
         if current is not None:
             self._archive(current, STANDBY, now)
         session.standing = SENDING
-        for other in self.all:
-            other.in_a_row = 0
+        self.in_a_row = 0
 
     def follow_retry(self, session: Session, now: int) -> None:
         if session.standing == STANDBY:
@@ -199,13 +202,18 @@ class Sessions:
 
     def _add(self, session: Session, now: int) -> None:
         self.all.insert(0, session)
-        archived = [s for s in self._kept(now) if s.standing != SENDING]
+        self._prune(now)
+
+    def _prune(self, now: int) -> None:
+        """With every change: the sessions past their age go, and the oldest above the bound."""
+        archived = [s for s in self.all if s.standing != SENDING and self._in_time(s, now)]
         archived.sort(key=lambda s: -s.archived_at)
         kept = archived[:MAX_ARCHIVED]
         self.all = [s for s in self.all if s.standing == SENDING or s in kept]
 
-    def _kept(self, now: int) -> list[Session]:
-        return [s for s in self.all if s.standing == SENDING or now - s.archived_at < ARCHIVE_MS]
+    @staticmethod
+    def _in_time(session: Session, now: int) -> bool:
+        return session.standing == SENDING or now - session.archived_at < ARCHIVE_MS
 
 
 def both_have(caps_a: int, caps_b: int) -> bool:
@@ -232,7 +240,7 @@ class Endpoint:
         prefix, message = handshake.read_prefix(envelope.sealed)
         if (prefix.user, prefix.device) != (envelope.sender_user, envelope.sender_device):
             raise Refused("Malformed")
-        known = sessions.begun_by_peer(prefix.ek, now)
+        known = sessions.begun_by_peer(prefix.ek)
         if known is not None:
             if prefix.suite != known.suite:
                 raise Refused("Malformed")

@@ -60,17 +60,20 @@ def store_is_full(name: str, caps: int, full: bool = False) -> World:
 
 
 def older_chains(name: str, caps: int, full: bool = False) -> World:
-    """Keys of four chains before the current one are kept, whether or not all of them have any."""
+    """The keys of four chains before the current one are kept; chains that have none do not count."""
     world = begun(name, caps, full)
     late = []
     for turn in range(7):
         late.append(world.say(A, B, f"late {turn}") if turn % 3 != 1 else None)
         must(world.open(world.say(A, B, f"in time {turn}")))
         must(world.open(world.say(B, A, f"step {turn}")))
+    late.append(world.say(A, B, "late 7"))
+    must(world.open(world.say(A, B, "in time 7")))
     for turn, index in enumerate(late):
         if index is not None:
-            assert world.open(index) == (None if turn >= 2 else "NoSession"), turn
-    assert world.open(late[6]) == "KeyGone"
+            assert world.open(index) == (None if turn else "NoSession"), turn
+    assert world.open(late[6]) == "NoSession"
+    assert world.open(late[7]) == "KeyGone"
     return world
 
 
@@ -99,7 +102,7 @@ def archived(name: str, caps: int, full: bool = False) -> World:
     assert world.open(late[1]) == "Replay"
     must(world.open(late[2]))
     world.now += 30 * DAY - MINUTE
-    assert world.open(late[8]) == "Replay"
+    assert world.open(late[8]) == "NoSession"
     must(world.open(late[9]))
     must(world.open(late[10]))
     return world

@@ -67,9 +67,12 @@ class World:
         """The random value of this name in the current step."""
         if self._repetition is not None:
             name = f"{name}.{self._repetition}"
-        else:
-            self._names.append(name)
+        self._names.append(name)
         return hkdf(ZERO32, self.seed, f"unhidra-oracle/{len(self.steps)}/{name}".encode(), size)
+
+    def odd(self, name: str, size: int) -> bytes:
+        """A random value that the script puts in from outside; the trace has its bytes."""
+        return hkdf(ZERO32, self.seed, f"unhidra-oracle/odd/{len(self.steps)}/{name}".encode(), size)
 
     def choice(self, below: int) -> int:
         """A number for the script itself; no part of what is tested."""
@@ -86,7 +89,7 @@ class World:
         step = {"op": op, "at": self.now - START or None, **facts}
         step = {k: v for k, v in step.items() if v is not None}
         names = " ".join(self._names)
-        if names != USUAL.get(op, ""):
+        if names != USUAL.get(op, "") and "repeat" not in facts or names and "repeat" in facts:
             step["random"] = names
         self._names = []
         self.steps.append(step)
@@ -278,7 +281,7 @@ class World:
             facts |= {"conv": conv.hex(), "peer": peer.hex(), "odd": sorted(odd)}
         if "padded" in odd:
             facts["padded"] = padded.hex()
-        self.step("body", **facts, body=self.show(sealed))
+        self.step("body", **facts, body=sealed.hex() if "padded" in odd else self.show(sealed))
         return len(self.bodies) - 1
 
     def capsule(self, body: int) -> bytes:
@@ -319,13 +322,19 @@ class World:
         return len(self.messages) - 1
 
     def seal_many(self, a: str, b: str, body: int, count: int) -> list[int]:
-        """So many capsules of one body in one step; the names of random values end in the number of the message."""
+        """So many capsules of one body in one step; the names of random values end in the number of the message.
+
+        Recorded are those of messages that draw more than a header nonce.
+        """
         _, _, conv, msg = self.bodies[body]
         facts, first, out = self.facts(a, b), len(self.messages), b""
         for self._repetition in range(count):
+            drawn = len(self._names)
             kind, sealed = self._sessions(a, b).seal(self.random, conv, msg, ratchet.CAPSULE, self.capsule(body), facts)
             self.messages.append(Message(a, b, conv, msg, kind, sealed, body))
             out += sealed
+            if len(self._names) == drawn + 1:
+                self._names.pop()
         self._repetition = None
         self.step(
             "seal", **{"from": a, "to": b}, body=body, lists=_lists(facts),
