@@ -127,6 +127,7 @@ pub(crate) fn smoke(root: &Path) -> anyhow::Result<()> {
     let bench = Bench {
         scenario: Vec::new(),
         quick: true,
+        growth: false,
         compare: None,
         runs: None,
         seconds: None,
