@@ -53,7 +53,7 @@ pub struct Weathered {
     pub lost: u64,
     /// Messages that came twice.
     pub duplicated: u64,
-    /// Handshakes that were turned away and repeated.
+    /// Connections that were turned away or closed, and opened again.
     pub turned_away: u64,
     /// What the server has spent.
     pub server: Spent,
@@ -166,35 +166,44 @@ async fn prepare(lanes: &[Lane], storm: Storm, run: Run, progress: &Progress) ->
     Ok(())
 }
 
-/// One device, from its moment on.
+/// One device, from its moment on. Whatever goes wrong, it comes again, as a client does.
 async fn back(seat: Seat, moment: Instant, run: Run, behind: u32) -> anyhow::Result<Back> {
     sleep_until(moment.into()).await;
     let mut turned_away = 0;
-    let mut socket = loop {
-        match seat.connect().await {
-            Ok(socket) => break socket,
+    let mut ledger = Ledger::default();
+    loop {
+        match catch_up(&seat, &mut ledger, run, behind).await {
+            Ok(socket) => {
+                return Ok(Back {
+                    socket,
+                    ledger,
+                    latency: moment.elapsed(),
+                    turned_away,
+                });
+            }
             Err(error) => {
-                let refused = error.downcast_ref::<Refused>();
-                let refused = refused.filter(|refused| matches!(refused.status, 429 | 503));
-                let Some(refused) = refused else { return Err(error) };
+                let pause = match error.downcast_ref::<Refused>() {
+                    Some(refused) if !matches!(refused.status, 429 | 503) => return Err(error),
+                    Some(refused) => refused.retry_after,
+                    // The server had no room for its handshake, or closed it for one that waited less.
+                    None => None,
+                };
                 turned_away += 1;
-                sleep(refused.retry_after.unwrap_or(RETRY)).await;
+                sleep(pause.unwrap_or(RETRY)).await;
             }
         }
-    };
-    let mut ledger = Ledger::default();
+    }
+}
+
+/// A connection that has brought everything.
+async fn catch_up(seat: &Seat, ledger: &mut Ledger, run: Run, behind: u32) -> anyhow::Result<Socket> {
+    let mut socket = seat.connect().await?;
     while ledger.received < u64::from(behind) {
         socket.exchange().await?;
-        take(&seat, &mut socket, &mut ledger, run)?;
+        take(seat, &mut socket, ledger, run)?;
     }
-    let latency = moment.elapsed();
     socket.flush().await?;
-    Ok(Back {
-        socket,
-        ledger,
-        latency,
-        turned_away,
-    })
+    Ok(socket)
 }
 
 fn take(seat: &Seat, socket: &mut Socket, ledger: &mut Ledger, run: Run) -> anyhow::Result<()> {

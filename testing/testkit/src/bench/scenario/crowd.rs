@@ -154,5 +154,5 @@ fn weather(bench: &mut Bench, subject: &str, lanes: &[Lane], server: Watched) ->
         bench.sample(about, "peak memory", memory.peak as f64 / MIB, "MiB")?;
     }
     let turned_away = weathered.turned_away as f64;
-    bench.sample(about, "handshakes turned away", turned_away, "")
+    bench.sample(about, "connections turned away", turned_away, "")
 }
