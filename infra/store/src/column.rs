@@ -7,8 +7,30 @@ use crate::StoreError;
 
 /// Reads a 16-byte identifier.
 pub(crate) fn id<T: for<'b> TryFrom<&'b [u8]>>(row: &Row<'_>, column: &'static str) -> Result<T, StoreError> {
-    let bytes: Vec<u8> = row.get(column)?;
-    T::try_from(bytes.as_slice()).map_err(|_| StoreError::Corrupt(column))
+    id_at(row, row.as_ref().column_index(column)?, column)
+}
+
+/// As [`id`], of the column with this index: looking for a name costs more than reading what it names.
+pub(crate) fn id_at<T: for<'b> TryFrom<&'b [u8]>>(
+    row: &Row<'_>,
+    index: usize,
+    column: &'static str,
+) -> Result<T, StoreError> {
+    let bytes = row
+        .get_ref(index)?
+        .as_blob()
+        .map_err(|_| StoreError::Corrupt(column))?;
+    T::try_from(bytes).map_err(|_| StoreError::Corrupt(column))
+}
+
+/// As [`number`], of the column with this index.
+pub(crate) fn number_at<T: TryFrom<i64>>(
+    row: &Row<'_>,
+    index: usize,
+    column: &'static str,
+) -> Result<T, StoreError> {
+    let number: i64 = row.get(index)?;
+    T::try_from(number).map_err(|_| StoreError::Corrupt(column))
 }
 
 /// Reads a 16-byte identifier that may be absent.

@@ -186,7 +186,7 @@ impl Snapshot<'_> {
     ) -> Result<EntryPage, StoreError> {
         let mut query = self.connection.prepare_cached(
             "SELECT e.seq, e.msg_id, e.sender, e.sender_device, e.server_time, e.attempt,
-                        c.kind, c.sealed, iif(c.kind IS NULL, NULL, e.body) AS body
+                        iif(c.kind IS NULL, NULL, e.body) AS body, c.kind, c.sealed
                  FROM entry e LEFT JOIN capsule c ON c.log = e.log AND c.seq = e.seq AND c.device_id = ?2
                  WHERE e.log = ?1 AND e.seq BETWEEN ?3 AND ?4 ORDER BY e.seq LIMIT ?5",
         )?;
@@ -445,12 +445,14 @@ pub(crate) fn place(row: &Row<'_>) -> Result<Place, StoreError> {
     })
 }
 
+/// The columns stand in the order of the fields, those of the capsule last.
 fn stored_entry(row: &Row<'_>, device: Option<DeviceId>) -> Result<StoredEntry, StoreError> {
     let capsule = match device {
         None => None,
-        Some(device) => column::value::<Option<u8>>(row, "kind")?
+        Some(device) => row
+            .get::<_, Option<u8>>(7)?
             .map(|kind| {
-                let sealed: Vec<u8> = column::value(row, "sealed")?;
+                let sealed: Vec<u8> = row.get(8)?;
                 Ok::<_, StoreError>(Capsule {
                     device,
                     kind,
@@ -460,13 +462,13 @@ fn stored_entry(row: &Row<'_>, device: Option<DeviceId>) -> Result<StoredEntry, 
             .transpose()?,
     };
     Ok(StoredEntry {
-        seq: column::number(row, "seq")?,
-        msg_id: column::id(row, "msg_id")?,
-        sender: column::id(row, "sender")?,
-        sender_device: column::id(row, "sender_device")?,
-        server_time: column::time(row, "server_time")?,
-        attempt: column::number(row, "attempt")?,
+        seq: column::number_at(row, 0, "seq")?,
+        msg_id: column::id_at(row, 1, "msg_id")?,
+        sender: column::id_at(row, 2, "sender")?,
+        sender_device: column::id_at(row, 3, "sender_device")?,
+        server_time: column::number_at(row, 4, "server_time").map(Timestamp::from_millis)?,
+        attempt: column::number_at(row, 5, "attempt")?,
         capsule,
-        body: column::value::<Option<Vec<u8>>>(row, "body")?.map(Bytes::from),
+        body: row.get::<_, Option<Vec<u8>>>(6)?.map(Bytes::from),
     })
 }
