@@ -19,6 +19,8 @@ mod handshake;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
+mod overhead;
+#[cfg(test)]
 mod prekeys;
 #[cfg(test)]
 mod privacy;
