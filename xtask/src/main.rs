@@ -8,6 +8,7 @@ mod hostile;
 mod invariants;
 mod keyring;
 mod layers;
+mod model;
 mod plot;
 mod simulate;
 mod soak;
@@ -38,6 +39,8 @@ enum Command {
     Invariants(invariants::Invariants),
     /// Run random schedules of messages, crashes and attacks against the model of the pair protocol
     Simulate(simulate::Simulate),
+    /// Run the symbolic models of the pair protocol, and compare what they show with what they say
+    Model,
     /// Run the tests that need a keyring, with one of their own
     Keyring,
     /// Attack a server in every way that costs nothing, while others talk on it
@@ -76,6 +79,7 @@ fn run() -> anyhow::Result<()> {
         Command::Chaos(chaos) => chaos::run(&root, &chaos),
         Command::Invariants(options) => invariants::check(&root, &options),
         Command::Simulate(options) => simulate::run(&root, options.schedules),
+        Command::Model => model::run(&root),
         Command::Keyring => keyring::run(&root),
         Command::Hostile(hostile) => hostile::run(&root, &hostile),
         Command::TlsCheck => tls_check::run(&root),
