@@ -9,6 +9,7 @@ mod invariants;
 mod keyring;
 mod layers;
 mod model;
+mod oracle;
 mod plot;
 mod simulate;
 mod soak;
@@ -41,6 +42,8 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Run the symbolic models of the pair protocol, and compare what they show with what they say
     Model,
+    /// Have the protocol's second implementation, in Python, make traces, and replay them on ours
+    Oracle(oracle::Oracle),
     /// Run the tests that need a keyring, with one of their own
     Keyring,
     /// Attack a server in every way that costs nothing, while others talk on it
@@ -80,6 +83,7 @@ fn run() -> anyhow::Result<()> {
         Command::Invariants(options) => invariants::check(&root, &options),
         Command::Simulate(options) => simulate::run(&root, options.schedules),
         Command::Model => model::run(&root),
+        Command::Oracle(options) => oracle::run(&root, &options),
         Command::Keyring => keyring::run(&root),
         Command::Hostile(hostile) => hostile::run(&root, &hostile),
         Command::TlsCheck => tls_check::run(&root),
