@@ -87,6 +87,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("unhidra", ANY),
     ("unhidra-testkit", ANY),
+    ("unhidra-fuzz", ANY),
     ("xtask", ANY),
 ];
 const SERVICE: &[&str] = &[

@@ -166,6 +166,16 @@ impl EncHeader {
     }
 }
 
+/// Reads `bytes` as a header of either suite.
+#[doc(hidden)]
+pub fn fuzz_header(bytes: &[u8]) {
+    for suite in [Suite::Classical, Suite::Hybrid] {
+        if let Ok(header) = Header::from_bytes(suite, bytes) {
+            assert_eq!(header.to_bytes(), bytes);
+        }
+    }
+}
+
 fn aad(suite: Suite) -> [u8; 11] {
     concat(&[label!("UNH1/hdr"), &suite.to_bytes()])
 }

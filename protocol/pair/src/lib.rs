@@ -47,7 +47,11 @@ pub use body::{Capsule, SealedBody};
 pub use envelope::{Address, Envelope, Kind};
 pub use error::{InitiateError, OpenError, SealError, StoredError};
 pub use handshake::LocalDevice;
+#[doc(hidden)]
+pub use header::fuzz_header;
 pub use introduction::{Introduction, IntroductionError, SeenEk};
+#[doc(hidden)]
+pub use padding::fuzz_padding;
 pub use prekey_message::{EkHash, PrekeyPrefix};
 pub use prekeys::{PrekeyStore, Publisher};
 pub use sessions::{Content, Opened, Outgoing, Received, Sealed, SessionSet};

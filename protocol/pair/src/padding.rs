@@ -44,6 +44,14 @@ pub(crate) fn unpad(padded: &[u8]) -> Result<&[u8], OpenError> {
     Ok(content)
 }
 
+/// Reads `bytes` as a padded content, which pads to the same again.
+#[doc(hidden)]
+pub fn fuzz_padding(bytes: &[u8]) {
+    if let Ok(content) = unpad(bytes) {
+        assert_eq!(pad(&[content]).as_deref(), Ok(bytes));
+    }
+}
+
 /// The bucket of `total` bytes, the length field included.
 fn padded_length(total: usize) -> usize {
     let step = if total <= SMALL_LIMIT {
