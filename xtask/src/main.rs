@@ -4,6 +4,7 @@ mod anchors;
 mod api_fuzz;
 mod bench;
 mod chaos;
+mod fuzz;
 mod hostile;
 mod invariants;
 mod keyring;
@@ -42,6 +43,8 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Run the symbolic models of the pair protocol, and compare what they show with what they say
     Model,
+    /// Give every decoder, a session and the client's engine to libFuzzer
+    Fuzz(fuzz::Fuzz),
     /// Have the protocol's second implementation, in Python, make traces, and replay them on ours
     Oracle(oracle::Oracle),
     /// Run the tests that need a keyring, with one of their own
@@ -83,6 +86,7 @@ fn run() -> anyhow::Result<()> {
         Command::Invariants(options) => invariants::check(&root, &options),
         Command::Simulate(options) => simulate::run(&root, options.schedules),
         Command::Model => model::run(&root),
+        Command::Fuzz(options) => fuzz::run(&root, &options),
         Command::Oracle(options) => oracle::run(&root, &options),
         Command::Keyring => keyring::run(&root),
         Command::Hostile(hostile) => hostile::run(&root, &hostile),
