@@ -7,6 +7,8 @@ mod data;
 pub(crate) mod machine;
 
 pub(crate) use data::PROBE;
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use unhidra_store::{Depth, Examined};
 use unhidra_types::Timestamp;
@@ -25,6 +27,9 @@ pub(crate) struct Finding {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) remedy: Option<String>,
+    /// How often, by reason, where something was counted.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) counts: BTreeMap<&'static str, u64>,
 }
 
 /// What a finding means.
@@ -45,6 +50,7 @@ impl Finding {
             state: State::Ok,
             found: found.into(),
             remedy: None,
+            counts: BTreeMap::new(),
         }
     }
 

@@ -108,7 +108,7 @@ async fn dispatch(Arguments { global, command }: Arguments, output: Output) -> O
         }
         Command::Backup(options) => command::backup::backup(&options, output),
         Command::Restore(options) => command::backup::restore(&options, output).await,
-        Command::Doctor(options) => command::doctor::doctor(&options, output).await,
+        Command::Doctor(options) => command::doctor::doctor(&options, opening().ok().as_ref(), output).await,
         Command::Load(options) => command::load::load(&opening()?, options, output).await,
         Command::Config(Config::Example) => command::config::example(output),
         Command::Config(Config::Show(options)) => command::config::show(&options, output),

@@ -97,6 +97,21 @@ suspicions! {
 }
 
 impl Suspicion {
+    /// Whether a message of somebody was not opened for it, so that it is a failure of decryption; else it is about what
+    /// a device or the server said.
+    #[must_use]
+    pub const fn is_unopened(self) -> bool {
+        !matches!(
+            self,
+            Self::Misplaced
+                | Self::RetryOfStranger
+                | Self::UnprovenList
+                | Self::Unasked
+                | Self::ImpossibleStock
+                | Self::EpochOverdue
+        )
+    }
+
     pub(crate) fn from_number(number: u8) -> Option<Self> {
         Self::ALL.iter().copied().find(|reason| reason.number() == number)
     }

@@ -1,4 +1,7 @@
-//! `doctor`: checks what a server needs, and says what to do; with `--recover` does what is safe.
+//! `doctor`: checks what a server needs, and says what to do; with `--recover` does what is safe. Where there is a client's
+//! profile, it says what that has not opened.
+
+mod unopened;
 
 use std::{fs, io, path::Path};
 
@@ -7,6 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use unhidra_runtime::Clock;
 use unhidra_store::{Depth, Store, examine, wal};
 
+use super::opening::Opening;
 use crate::{
     arguments::Doctor,
     backup::{DATABASE, MIB, free_bytes},
@@ -20,8 +24,8 @@ use crate::{
 };
 
 /// Checks configuration, data folder, database, machine and port.
-pub(crate) async fn doctor(options: &Doctor, output: Output) -> Outcome {
-    let findings = match configuration::load(&options.server) {
+pub(crate) async fn doctor(options: &Doctor, opening: Option<&Opening>, output: Output) -> Outcome {
+    let mut findings = match configuration::load(&options.server) {
         Ok(configuration) => look(options, &configuration).await,
         Err(error) => vec![Finding::fail(
             "configuration",
@@ -29,6 +33,7 @@ pub(crate) async fn doctor(options: &Doctor, output: Output) -> Outcome {
             "correct it; `unhidra config example` prints every key",
         )],
     };
+    findings.extend(opening.map(unopened::examine).unwrap_or_default());
     for finding in &findings {
         output
             .result(finding, || shown(finding))

@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path};
 
+use serde_json::Value;
 use unhidra_testkit::{Device, person::texts};
 
 use crate::world;
@@ -72,4 +73,18 @@ fn a_profile_that_was_put_back_gets_what_it_can_not_open_from_the_sender() {
     assert_eq!(texts(&alice.read_json().unwrap()), ["I can read you again"]);
     alice.send("bob", "good").unwrap();
     assert_eq!(texts(&bob.read_json().unwrap()).last().unwrap(), "good");
+    // What was not opened is counted by reason where it was, and nowhere else.
+    assert_eq!(unopened(alice), None);
+    let reasons = unopened(bob).unwrap();
+    assert!(!reasons.is_empty(), "{reasons:?}");
+}
+
+/// The reasons for which a device has not opened messages, as `doctor` counts them.
+fn unopened(device: &Device) -> Option<serde_json::Map<String, Value>> {
+    let looked = device
+        .run(["--json", "doctor", "--listen", "127.0.0.1:0"])
+        .unwrap();
+    let findings = looked.json().unwrap();
+    let messages = findings.iter().find(|one| one["check"] == "messages").unwrap();
+    messages.get("counts").and_then(Value::as_object).cloned()
 }
