@@ -35,6 +35,12 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(20);
 const APPLICATION_ID: i32 = 0x554e_4844;
 /// SQL statements that a connection keeps prepared: all of this file.
 const PREPARED_STATEMENTS: usize = 16;
+/// Pages kept in memory. Rows by message lie everywhere in their tables, so a step of many messages touches as many
+/// pages: what has no room is written to the log before its time, and read back from it.
+const PAGE_CACHE_KIB: i32 = 16 * 1024;
+/// Pages in the write-ahead log, 16 MiB, before they are brought into the file: the more there are, the more of them are
+/// later versions of one page, of which only the last is brought in.
+const LOG_PAGES: u32 = 4_096;
 
 /// A sealed store in one SQLite file.
 pub struct SqliteStore {
@@ -320,6 +326,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "secure_delete", true)?;
+    connection.pragma_update(None, "cache_size", -PAGE_CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     Ok(connection)
 }
