@@ -21,7 +21,10 @@ use unhidra_client::store::{KeyRange, Order, Row, Store, StoreError, Table, Tran
 
 use crate::keyring::KeyringError;
 
-use self::{lock::Header, seal::StoreKey};
+use self::{
+    lock::Header,
+    seal::{Salts, StoreKey},
+};
 pub use self::{
     lock::{KeptBy, PassphraseCost, Unlock},
     seal::SEALING_BYTES,
@@ -230,6 +233,7 @@ impl Store for SqliteStore {
         let result = step(&mut Open {
             tx: &tx,
             key: &self.key,
+            salts: Salts::new(),
         })?;
         tx.commit().map_err(failure)?;
         Ok(result)
@@ -239,6 +243,7 @@ impl Store for SqliteStore {
 struct Open<'a> {
     tx: &'a rusqlite::Transaction<'a>,
     key: &'a StoreKey,
+    salts: Salts,
 }
 
 impl Transaction for Open<'_> {
@@ -258,7 +263,7 @@ impl Transaction for Open<'_> {
     }
 
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let sealed = self.key.seal(table, key, value)?;
+        let sealed = self.key.seal(&mut self.salts, table, key, value)?;
         self.tx
             .prepare_cached(
                 "INSERT INTO records (tbl, key, value) VALUES (?1, ?2, ?3)

@@ -14,6 +14,9 @@ use unhidra_crypto::{
 use unhidra_types::Secret;
 
 const SALT_BYTES: usize = 32;
+/// Salts that are drawn at first, and at most, at once.
+const FIRST_SALTS: usize = 4;
+const MOST_SALTS: usize = 64;
 /// Bytes that sealing adds to a record.
 pub const SEALING_BYTES: usize = SALT_BYTES + TAG_BYTES;
 
@@ -33,8 +36,16 @@ impl StoreKey {
         self.0.expose()
     }
 
-    pub(super) fn seal(&self, table: Table, key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let salt: [u8; SALT_BYTES] = random().map_err(|error| StoreError::Backend(Box::new(error)))?;
+    pub(super) fn seal(
+        &self,
+        salts: &mut Salts,
+        table: Table,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
+        let salt = salts
+            .draw()
+            .map_err(|error| StoreError::Backend(Box::new(error)))?;
         let (aead, nonce) = self.derive(&salt);
         let sealed = aead
             .seal(&nonce, &aad(table, key), value)
@@ -54,6 +65,36 @@ impl StoreKey {
 
     fn derive(&self, salt: &[u8; SALT_BYTES]) -> (aead::Key, [u8; NONCE_BYTES]) {
         derive(&self.0, salt, label!("UNH1/store"))
+    }
+}
+
+/// Salts of one transaction, drawn from the operating system several at a time: asking costs more than the bytes do. They
+/// are not kept longer, so that a copy of this process, or of its machine, does not draw the same.
+pub(super) struct Salts {
+    drawn: Vec<u8>,
+    next_draw: usize,
+}
+
+impl Salts {
+    pub(super) const fn new() -> Self {
+        Self {
+            drawn: Vec::new(),
+            next_draw: FIRST_SALTS,
+        }
+    }
+
+    fn draw(&mut self) -> Result<[u8; SALT_BYTES], getrandom::Error> {
+        loop {
+            if let Some((rest, salt)) = self.drawn.split_last_chunk() {
+                let (left, salt) = (rest.len(), *salt);
+                self.drawn.truncate(left);
+                return Ok(salt);
+            }
+            let mut drawn = vec![0; self.next_draw * SALT_BYTES];
+            SysRng.try_fill_bytes(&mut drawn)?;
+            self.drawn = drawn;
+            self.next_draw = MOST_SALTS.min(self.next_draw * 4);
+        }
     }
 }
 
@@ -88,4 +129,19 @@ fn aad(table: Table, key: &[u8]) -> Vec<u8> {
     aad.push(table.number());
     aad.extend(key);
     aad
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_salt_is_given_twice() {
+        let mut salts = Salts::new();
+        let drawn: HashSet<[u8; SALT_BYTES]> = (0..1_000).map(|_| salts.draw().unwrap()).collect();
+        assert_eq!(drawn.len(), 1_000);
+        assert!(!drawn.contains(&[0; SALT_BYTES]));
+    }
 }
