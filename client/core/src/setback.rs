@@ -13,7 +13,7 @@ use crate::{
     outbox::{Entry, EntryNumber, Queued, State},
     record::{Record, last_number},
     step::Step,
-    store::{KeyRange, Order, StoreError, Table},
+    store::{KeyRange, Order, StoreError, Table, Transaction},
 };
 
 /// The running number of answers.
@@ -26,7 +26,8 @@ const SWEPT: usize = 256;
 const SWEPT_THROUGH: &str = "outbox swept";
 
 /// The last message of this device that the server took.
-struct LastTaken {
+#[derive(Clone, Copy)]
+pub(crate) struct LastTaken {
     msg_id: MsgId,
     /// Whether the same id had been taken before, for another device or as another attempt.
     is_repeated: bool,
@@ -49,17 +50,20 @@ impl Step<'_> {
         let taken = self.next_number(TAKEN)?;
         self.tx
             .put(Table::Taken, &taken.to_be_bytes(), &number.to_key())?;
-        LastTaken {
+        self.last_taken = Some(LastTaken {
             msg_id: entry.msg_id,
             is_repeated: entry.attempt > 0
                 || (entry.dest.is_some() && entry.conversation != ConversationId::CONTROL),
-        }
-        .save(self.tx, LAST)
+        });
+        Ok(())
     }
 
     /// Compares what the server says it took last with what is known here.
     pub(crate) fn standing_of(&mut self, welcome: &Welcome) -> Result<Standing, StoreError> {
-        let last = LastTaken::load(self.tx, LAST)?;
+        let last = match self.last_taken {
+            Some(last) => Some(last),
+            None => LastTaken::load(self.tx, LAST)?,
+        };
         match (welcome.last_accepted, last) {
             (None, None) => Ok(Standing::Level),
             (None, Some(_)) => Ok(Standing::SetBack(0)),
@@ -180,6 +184,12 @@ impl Step<'_> {
             self.tx.delete(Table::Taken, &row.key)?;
         }
         Ok(())
+    }
+}
+
+impl LastTaken {
+    pub(crate) fn keep(&self, tx: &mut dyn Transaction) -> Result<(), StoreError> {
+        self.save(tx, LAST)
     }
 }
 

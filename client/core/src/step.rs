@@ -21,6 +21,7 @@ use crate::{
     record::{Record, key, last_number},
     repair::Repair,
     security::{MAX_SECURITY_EVENTS, SecurityEvent},
+    setback::LastTaken,
     store::{StoreError, Table, Transaction},
 };
 
@@ -57,6 +58,8 @@ pub(crate) struct Step<'a> {
     cursors: BTreeMap<ConversationId, Loaded<Option<u64>>>,
     repairs: BTreeMap<(UserId, DeviceId), Loaded<Repair>>,
     own_version: Option<ListVersion>,
+    /// The last message that the server has taken, when this step has learnt of it.
+    pub(crate) last_taken: Option<LastTaken>,
 }
 
 struct Loaded<T> {
@@ -87,6 +90,7 @@ impl<'a> Step<'a> {
             cursors: BTreeMap::new(),
             repairs: BTreeMap::new(),
             own_version: None,
+            last_taken: None,
         }
     }
 
@@ -126,6 +130,9 @@ impl<'a> Step<'a> {
                 let place = Repair::key(Address { user, device });
                 repair.value.save(self.tx, &place)?;
             }
+        }
+        if let Some(last) = self.last_taken {
+            last.keep(self.tx)?;
         }
         for (name, number) in self.numbers {
             self.tx
