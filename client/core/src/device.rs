@@ -217,17 +217,23 @@ impl<S: Store> Device<S> {
             let mut ids = Vec::with_capacity(messages.len());
             let mut new = 0;
             for (key, content) in messages {
-                let msg_id = match key {
+                let content = content.encode()?;
+                let (msg_id, is_there) = match key {
+                    // An id that is drawn is new: looking it up would cost as much as anything here.
                     MessageKey::Random => {
                         let mut id = [0; 16];
                         step.rng.fill_bytes(&mut id);
-                        MsgId::from_bytes(id)
+                        (MsgId::from_bytes(id), false)
                     }
-                    MessageKey::Batch { name, line } => step.me.batch_id(conversation, name, *line),
+                    MessageKey::Batch { name, line } => {
+                        let msg_id = step.me.batch_id(conversation, name, *line);
+                        (msg_id, step.has_line(*line, conversation, msg_id, &content)?)
+                    }
                 };
-                let content = content.encode()?;
-                step.check_line(*key, conversation, msg_id, &content)?;
-                new += usize::from(step.submit(&mut plans, conversation, peer, msg_id, content)?);
+                if !is_there {
+                    step.submit(&mut plans, conversation, peer, msg_id, content)?;
+                    new += 1;
+                }
                 ids.push(msg_id);
             }
             Ok((ids, new))

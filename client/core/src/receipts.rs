@@ -55,6 +55,5 @@ impl Step<'_> {
         let mut msg_id = [0; 16];
         self.rng.fill_bytes(&mut msg_id);
         self.submit(plans, conversation, peer, MsgId::from_bytes(msg_id), content)
-            .map(drop)
     }
 }

@@ -12,7 +12,6 @@ use unhidra_types::{ConversationId, MsgId, UserId};
 use unhidra_wire::{content::ContentError, frame::ListVersion};
 
 use crate::{
-    dedupe,
     effects::{Need, Notice, OutboxChange},
     epochs::capabilities,
     outbox::{Entry, EntryNumber, Queued, SealedBody, SealedCapsule, SealedMessage, State, parts},
@@ -85,7 +84,7 @@ impl Plans {
 }
 
 impl Step<'_> {
-    /// Takes a message into the outbox, sealed if everything is at hand. False when it is there already.
+    /// Takes a message that is not there yet into the outbox, sealed if everything is at hand.
     pub(crate) fn submit(
         &mut self,
         plans: &mut Plans,
@@ -93,12 +92,7 @@ impl Step<'_> {
         peer: UserId,
         msg_id: MsgId,
         content: Vec<u8>,
-    ) -> Result<bool, StoreError> {
-        let known = Entry::find(self.tx, conversation, msg_id, None)?.is_some()
-            || dedupe::find(self.tx, conversation, msg_id, self.me.device)?.is_some();
-        if known {
-            return Ok(false);
-        }
+    ) -> Result<(), StoreError> {
         self.conversation_with(conversation, peer)?;
         let mut entry = Entry {
             conversation,
@@ -117,8 +111,7 @@ impl Step<'_> {
         if !sealed {
             self.drafted(plans)?.insert(conversation);
         }
-        self.enqueue(&entry, &queued, state)?;
-        Ok(true)
+        self.enqueue(&entry, &queued, state)
     }
 
     /// Puts a new entry at the end of the outbox.
