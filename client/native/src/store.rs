@@ -6,6 +6,8 @@
 //! protocol detects the former (invariant 20).
 
 mod lock;
+mod open;
+mod recent;
 mod seal;
 
 use std::{
@@ -16,13 +18,15 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
-use unhidra_client::store::{KeyRange, Order, Row, Store, StoreError, Table, Transaction};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use unhidra_client::store::{Store, StoreError, Transaction};
 
 use crate::keyring::KeyringError;
 
 use self::{
     lock::Header,
+    open::Open,
+    recent::Recent,
     seal::{Salts, StoreKey},
 };
 pub use self::{
@@ -36,7 +40,7 @@ pub const STORE_VERSION: u32 = 1;
 const TURN_TIMEOUT: Duration = Duration::from_secs(20);
 /// Marks the file as ours ("UNHD"), for `file` and for a clear error.
 const APPLICATION_ID: i32 = 0x554e_4844;
-/// SQL statements that a connection keeps prepared: all of this file.
+/// SQL statements that a connection keeps prepared: all of this module.
 const PREPARED_STATEMENTS: usize = 16;
 /// Pages kept in memory. Rows by message lie everywhere in their tables, so a step of many messages touches as many
 /// pages: what has no room is written to the log before its time, and read back from it.
@@ -49,6 +53,7 @@ const LOG_PAGES: u32 = 4_096;
 pub struct SqliteStore {
     connection: Connection,
     key: StoreKey,
+    recent: Recent,
 }
 
 /// Why a store can't be opened or created.
@@ -154,7 +159,7 @@ impl SqliteStore {
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
         tx.pragma_update(None, "user_version", STORE_VERSION)?;
         tx.commit()?;
-        Ok(Self { connection, key })
+        Ok(Self::with(connection, key))
     }
 
     /// Opens a store.
@@ -179,7 +184,16 @@ impl SqliteStore {
             return Err(OpenError::Newer { found });
         }
         let key = Header::select(&connection)?.ok_or_else(foreign)?.open(unlock)?;
-        Ok(Self { connection, key })
+        Ok(Self::with(connection, key))
+    }
+
+    fn with(connection: Connection, key: StoreKey) -> Self {
+        let recent = Recent::default();
+        Self {
+            connection,
+            key,
+            recent,
+        }
     }
 
     /// Where the secret lies that opens the store at `path`.
@@ -229,98 +243,22 @@ impl Store for SqliteStore {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(failure)?;
+        // It changes when another connection has written, and not by what this one writes.
+        let version = tx
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut pragma| pragma.query_row((), |row| row.get(0)))
+            .map_err(failure)?;
+        self.recent.begin(version);
         // Dropping the transaction, by an error or a panic, rolls it back.
         let result = step(&mut Open {
             tx: &tx,
             key: &self.key,
             salts: Salts::new(),
+            recent: &mut self.recent,
         })?;
         tx.commit().map_err(failure)?;
+        self.recent.commit(version);
         Ok(result)
-    }
-}
-
-struct Open<'a> {
-    tx: &'a rusqlite::Transaction<'a>,
-    key: &'a StoreKey,
-    salts: Salts,
-}
-
-impl Transaction for Open<'_> {
-    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let mut select = self
-            .tx
-            .prepare_cached("SELECT value FROM records WHERE tbl = ?1 AND key = ?2")
-            .map_err(failure)?;
-        let sealed = select
-            .query_row(params![table.number(), key], |row| {
-                let sealed = row.get_ref(0)?.as_blob()?;
-                Ok(self.key.open(table, key, sealed))
-            })
-            .optional()
-            .map_err(failure)?;
-        sealed.transpose()
-    }
-
-    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let sealed = self.key.seal(&mut self.salts, table, key, value)?;
-        self.tx
-            .prepare_cached(
-                "INSERT INTO records (tbl, key, value) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (tbl, key) DO UPDATE SET value = excluded.value",
-            )
-            .and_then(|mut upsert| upsert.execute(params![table.number(), key, sealed]))
-            .map_err(failure)?;
-        Ok(())
-    }
-
-    fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
-        let deleted = self
-            .tx
-            .prepare_cached("DELETE FROM records WHERE tbl = ?1 AND key = ?2")
-            .and_then(|mut delete| delete.execute(params![table.number(), key]))
-            .map_err(failure)?;
-        Ok(deleted > 0)
-    }
-
-    fn scan(
-        &mut self,
-        table: Table,
-        range: &KeyRange,
-        order: Order,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        // An open end becomes the first key of the next table: row values compare by table, then by key.
-        let (end_table, end) = match range.end() {
-            Some(end) => (table.number(), end),
-            None => (table.number() + 1, [].as_slice()),
-        };
-        let sql = match order {
-            Order::Ascending => {
-                "SELECT key, value FROM records WHERE (tbl, key) >= (?1, ?2) AND (tbl, key) < (?3, ?4)
-                 ORDER BY tbl, key LIMIT ?5"
-            }
-            Order::Descending => {
-                "SELECT key, value FROM records WHERE (tbl, key) >= (?1, ?2) AND (tbl, key) < (?3, ?4)
-                 ORDER BY tbl DESC, key DESC LIMIT ?5"
-            }
-        };
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut select = self.tx.prepare_cached(sql).map_err(failure)?;
-        let mut rows = select
-            .query(params![table.number(), range.start(), end_table, end, limit])
-            .map_err(failure)?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next().map_err(failure)? {
-            let key: Vec<u8> = row.get(0).map_err(failure)?;
-            let sealed = row
-                .get_ref(1)
-                .and_then(|value| Ok(value.as_blob()?))
-                .map_err(failure)?;
-            let value = self.key.open(table, &key, sealed)?;
-            found.push(Row { key, value });
-        }
-        Ok(found)
     }
 }
 
@@ -347,6 +285,8 @@ fn failure(error: rusqlite::Error) -> StoreError {
 
 #[cfg(test)]
 mod tests {
+    use unhidra_client::store::Table;
+
     use super::*;
 
     struct File(tempfile::TempDir);

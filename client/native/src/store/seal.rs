@@ -36,19 +36,13 @@ impl StoreKey {
         self.0.expose()
     }
 
-    pub(super) fn seal(
-        &self,
-        salts: &mut Salts,
-        table: Table,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn seal(&self, salts: &mut Salts, place: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
         let salt = salts
             .draw()
             .map_err(|error| StoreError::Backend(Box::new(error)))?;
         let (aead, nonce) = self.derive(&salt);
         let sealed = aead
-            .seal(&nonce, &aad(table, key), value)
+            .seal(&nonce, place, value)
             .map_err(|error| StoreError::Backend(Box::new(error)))?;
         let mut record = Vec::with_capacity(SALT_BYTES + sealed.len());
         record.extend(salt);
@@ -56,10 +50,10 @@ impl StoreKey {
         Ok(record)
     }
 
-    pub(super) fn open(&self, table: Table, key: &[u8], record: &[u8]) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn open(&self, table: Table, place: &[u8], record: &[u8]) -> Result<Vec<u8>, StoreError> {
         let (salt, sealed) = record.split_first_chunk().ok_or(StoreError::Damaged(table))?;
         let (aead, nonce) = self.derive(salt);
-        aead.open(&nonce, &aad(table, key), sealed)
+        aead.open(&nonce, place, sealed)
             .map_err(|_forged| StoreError::Damaged(table))
     }
 
@@ -124,11 +118,12 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
     Ok(bytes)
 }
 
-fn aad(table: Table, key: &[u8]) -> Vec<u8> {
-    let mut aad = Vec::with_capacity(1 + key.len());
-    aad.push(table.number());
-    aad.extend(key);
-    aad
+/// Which record it is, to which its sealing is bound: `table(1) | key`.
+pub(super) fn place(table: Table, key: &[u8]) -> Vec<u8> {
+    let mut place = Vec::with_capacity(1 + key.len());
+    place.push(table.number());
+    place.extend(key);
+    place
 }
 
 #[cfg(test)]

@@ -1,0 +1,122 @@
+//! One step on the file: the statements, and a seal around every value.
+
+use rusqlite::{OptionalExtension as _, params};
+use unhidra_client::store::{KeyRange, Order, Row, StoreError, Table, Transaction};
+
+use super::{
+    failure,
+    recent::Recent,
+    seal::{Salts, StoreKey, place},
+};
+
+/// A transaction, and what sealing and opening its records needs.
+pub(super) struct Open<'a> {
+    pub(super) tx: &'a rusqlite::Transaction<'a>,
+    pub(super) key: &'a StoreKey,
+    pub(super) salts: Salts,
+    pub(super) recent: &'a mut Recent,
+}
+
+impl Open<'_> {
+    fn keep(&mut self, table: Table, place: &[u8], value: &[u8]) {
+        if Recent::keeps(table) {
+            self.recent.put(place, value);
+        }
+    }
+}
+
+impl Transaction for Open<'_> {
+    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let place = place(table, key);
+        if let Some(value) = self.recent.get(&place) {
+            return Ok(Some(value.to_vec()));
+        }
+        let mut select = self
+            .tx
+            .prepare_cached("SELECT value FROM records WHERE tbl = ?1 AND key = ?2")
+            .map_err(failure)?;
+        let value = select
+            .query_row(params![table.number(), key], |row| {
+                let sealed = row.get_ref(0)?.as_blob()?;
+                Ok(self.key.open(table, &place, sealed))
+            })
+            .optional()
+            .map_err(failure)?
+            .transpose()?;
+        drop(select);
+        if let Some(value) = &value {
+            self.keep(table, &place, value);
+        }
+        Ok(value)
+    }
+
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let place = place(table, key);
+        let sealed = self.key.seal(&mut self.salts, &place, value)?;
+        self.tx
+            .prepare_cached(
+                "INSERT INTO records (tbl, key, value) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (tbl, key) DO UPDATE SET value = excluded.value",
+            )
+            .and_then(|mut upsert| upsert.execute(params![table.number(), key, sealed]))
+            .map_err(failure)?;
+        self.keep(table, &place, value);
+        Ok(())
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
+        let deleted = self
+            .tx
+            .prepare_cached("DELETE FROM records WHERE tbl = ?1 AND key = ?2")
+            .and_then(|mut delete| delete.execute(params![table.number(), key]))
+            .map_err(failure)?;
+        if Recent::keeps(table) {
+            self.recent.forget(&place(table, key));
+        }
+        Ok(deleted > 0)
+    }
+
+    fn scan(
+        &mut self,
+        table: Table,
+        range: &KeyRange,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        // An open end becomes the first key of the next table: row values compare by table, then by key.
+        let (end_table, end) = match range.end() {
+            Some(end) => (table.number(), end),
+            None => (table.number() + 1, [].as_slice()),
+        };
+        let sql = match order {
+            Order::Ascending => {
+                "SELECT key, value FROM records WHERE (tbl, key) >= (?1, ?2) AND (tbl, key) < (?3, ?4)
+                 ORDER BY tbl, key LIMIT ?5"
+            }
+            Order::Descending => {
+                "SELECT key, value FROM records WHERE (tbl, key) >= (?1, ?2) AND (tbl, key) < (?3, ?4)
+                 ORDER BY tbl DESC, key DESC LIMIT ?5"
+            }
+        };
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut select = self.tx.prepare_cached(sql).map_err(failure)?;
+        let mut rows = select
+            .query(params![table.number(), range.start(), end_table, end, limit])
+            .map_err(failure)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(failure)? {
+            let key: Vec<u8> = row.get(0).map_err(failure)?;
+            let sealed = row
+                .get_ref(1)
+                .and_then(|value| Ok(value.as_blob()?))
+                .map_err(failure)?;
+            let place = place(table, &key);
+            let value = match self.recent.get(&place) {
+                Some(value) => value.to_vec(),
+                None => self.key.open(table, &place, sealed)?,
+            };
+            found.push(Row { key, value });
+        }
+        Ok(found)
+    }
+}
