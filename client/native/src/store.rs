@@ -23,12 +23,7 @@ use unhidra_client::store::{Store, StoreError, Transaction};
 
 use crate::keyring::KeyringError;
 
-use self::{
-    lock::Header,
-    open::Open,
-    recent::Recent,
-    seal::{Salts, StoreKey},
-};
+use self::{lock::Header, open::Open, recent::Recent, seal::StoreKey};
 pub use self::{
     lock::{KeptBy, PassphraseCost, Unlock},
     seal::SEALING_BYTES,
@@ -250,12 +245,9 @@ impl Store for SqliteStore {
             .map_err(failure)?;
         self.recent.begin(version);
         // Dropping the transaction, by an error or a panic, rolls it back.
-        let result = step(&mut Open {
-            tx: &tx,
-            key: &self.key,
-            salts: Salts::new(),
-            recent: &mut self.recent,
-        })?;
+        let mut open = Open::begin(&tx, &self.key, &mut self.recent).map_err(failure)?;
+        let result = step(&mut open)?;
+        drop(open);
         tx.commit().map_err(failure)?;
         self.recent.commit(version);
         Ok(result)

@@ -1,6 +1,6 @@
 //! One step on the file: the statements, and a seal around every value.
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{CachedStatement, OptionalExtension as _, params};
 use unhidra_client::store::{KeyRange, Order, Row, StoreError, Table, Transaction};
 
 use super::{
@@ -11,13 +11,36 @@ use super::{
 
 /// A transaction, and what sealing and opening its records needs.
 pub(super) struct Open<'a> {
-    pub(super) tx: &'a rusqlite::Transaction<'a>,
-    pub(super) key: &'a StoreKey,
-    pub(super) salts: Salts,
-    pub(super) recent: &'a mut Recent,
+    tx: &'a rusqlite::Transaction<'a>,
+    key: &'a StoreKey,
+    salts: Salts,
+    recent: &'a mut Recent,
+    // A step of many messages runs each a thousand times.
+    select: CachedStatement<'a>,
+    upsert: CachedStatement<'a>,
+    delete: CachedStatement<'a>,
 }
 
-impl Open<'_> {
+impl<'a> Open<'a> {
+    pub(super) fn begin(
+        tx: &'a rusqlite::Transaction<'a>,
+        key: &'a StoreKey,
+        recent: &'a mut Recent,
+    ) -> rusqlite::Result<Self> {
+        Ok(Self {
+            tx,
+            key,
+            salts: Salts::new(),
+            recent,
+            select: tx.prepare_cached("SELECT value FROM records WHERE tbl = ?1 AND key = ?2")?,
+            upsert: tx.prepare_cached(
+                "INSERT INTO records (tbl, key, value) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (tbl, key) DO UPDATE SET value = excluded.value",
+            )?,
+            delete: tx.prepare_cached("DELETE FROM records WHERE tbl = ?1 AND key = ?2")?,
+        })
+    }
+
     fn keep(&mut self, table: Table, place: &[u8], value: &[u8]) {
         if Recent::keeps(table) {
             self.recent.put(place, value);
@@ -31,19 +54,16 @@ impl Transaction for Open<'_> {
         if let Some(value) = self.recent.get(&place) {
             return Ok(Some(value.to_vec()));
         }
-        let mut select = self
-            .tx
-            .prepare_cached("SELECT value FROM records WHERE tbl = ?1 AND key = ?2")
-            .map_err(failure)?;
-        let value = select
+        let opener = self.key;
+        let value = self
+            .select
             .query_row(params![table.number(), key], |row| {
                 let sealed = row.get_ref(0)?.as_blob()?;
-                Ok(self.key.open(table, &place, sealed))
+                Ok(opener.open(table, &place, sealed))
             })
             .optional()
             .map_err(failure)?
             .transpose()?;
-        drop(select);
         if let Some(value) = &value {
             self.keep(table, &place, value);
         }
@@ -53,12 +73,8 @@ impl Transaction for Open<'_> {
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let place = place(table, key);
         let sealed = self.key.seal(&mut self.salts, &place, value)?;
-        self.tx
-            .prepare_cached(
-                "INSERT INTO records (tbl, key, value) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (tbl, key) DO UPDATE SET value = excluded.value",
-            )
-            .and_then(|mut upsert| upsert.execute(params![table.number(), key, sealed]))
+        self.upsert
+            .execute(params![table.number(), key, sealed])
             .map_err(failure)?;
         self.keep(table, &place, value);
         Ok(())
@@ -66,9 +82,8 @@ impl Transaction for Open<'_> {
 
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
         let deleted = self
-            .tx
-            .prepare_cached("DELETE FROM records WHERE tbl = ?1 AND key = ?2")
-            .and_then(|mut delete| delete.execute(params![table.number(), key]))
+            .delete
+            .execute(params![table.number(), key])
             .map_err(failure)?;
         if Recent::keeps(table) {
             self.recent.forget(&place(table, key));
