@@ -247,6 +247,7 @@ impl Store for SqliteStore {
         // Dropping the transaction, by an error or a panic, rolls it back.
         let mut open = Open::begin(&tx, &self.key, &mut self.recent).map_err(failure)?;
         let result = step(&mut open)?;
+        open.write()?;
         drop(open);
         tx.commit().map_err(failure)?;
         self.recent.commit(version);

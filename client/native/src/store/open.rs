@@ -1,7 +1,13 @@
 //! One step on the file: the statements, and a seal around every value.
+//!
+//! What a step writes goes into the file at its end, in the order of the keys. Rows of a table lie together then, and not
+//! between the others of their message: the queue's rows, which go one by one, would else be on as many pages as messages.
+
+use std::{collections::BTreeMap, mem};
 
 use rusqlite::{CachedStatement, OptionalExtension as _, params};
 use unhidra_client::store::{KeyRange, Order, Row, StoreError, Table, Transaction};
+use zeroize::Zeroizing;
 
 use super::{
     failure,
@@ -9,12 +15,17 @@ use super::{
     seal::{Salts, StoreKey, place},
 };
 
+/// Rows that wait for the end of a step; when there are more, they go into the file before it.
+const MAX_PENDING: usize = 4_096;
+
 /// A transaction, and what sealing and opening its records needs.
 pub(super) struct Open<'a> {
     tx: &'a rusqlite::Transaction<'a>,
     key: &'a StoreKey,
     salts: Salts,
     recent: &'a mut Recent,
+    /// By place.
+    pending: BTreeMap<Vec<u8>, (Table, Zeroizing<Vec<u8>>)>,
     // A step of many messages runs each a thousand times.
     select: CachedStatement<'a>,
     upsert: CachedStatement<'a>,
@@ -32,6 +43,7 @@ impl<'a> Open<'a> {
             key,
             salts: Salts::new(),
             recent,
+            pending: BTreeMap::new(),
             select: tx.prepare_cached("SELECT value FROM records WHERE tbl = ?1 AND key = ?2")?,
             upsert: tx.prepare_cached(
                 "INSERT INTO records (tbl, key, value) VALUES (?1, ?2, ?3)
@@ -39,6 +51,17 @@ impl<'a> Open<'a> {
             )?,
             delete: tx.prepare_cached("DELETE FROM records WHERE tbl = ?1 AND key = ?2")?,
         })
+    }
+
+    /// Brings what is pending into the file.
+    pub(super) fn write(&mut self) -> Result<(), StoreError> {
+        for (place, (table, value)) in mem::take(&mut self.pending) {
+            let sealed = self.key.seal(&mut self.salts, &place, &value)?;
+            self.upsert
+                .execute(params![table.number(), key_of(&place), sealed])
+                .map_err(failure)?;
+        }
+        Ok(())
     }
 
     fn keep(&mut self, table: Table, place: &[u8], value: &[u8]) {
@@ -52,6 +75,9 @@ impl Transaction for Open<'_> {
     fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let place = place(table, key);
         if let Some(value) = self.recent.get(&place) {
+            return Ok(Some(value.to_vec()));
+        }
+        if let Some((_, value)) = self.pending.get(&place) {
             return Ok(Some(value.to_vec()));
         }
         let opener = self.key;
@@ -72,23 +98,24 @@ impl Transaction for Open<'_> {
 
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let place = place(table, key);
-        let sealed = self.key.seal(&mut self.salts, &place, value)?;
-        self.upsert
-            .execute(params![table.number(), key, sealed])
-            .map_err(failure)?;
         self.keep(table, &place, value);
+        let value = Zeroizing::new(value.to_vec());
+        self.pending.insert(place, (table, value));
+        if self.pending.len() > MAX_PENDING {
+            self.write()?;
+        }
         Ok(())
     }
 
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
+        let place = place(table, key);
+        let was_pending = self.pending.remove(&place).is_some();
+        self.recent.forget(&place);
         let deleted = self
             .delete
             .execute(params![table.number(), key])
             .map_err(failure)?;
-        if Recent::keeps(table) {
-            self.recent.forget(&place(table, key));
-        }
-        Ok(deleted > 0)
+        Ok(was_pending || deleted > 0)
     }
 
     fn scan(
@@ -98,6 +125,7 @@ impl Transaction for Open<'_> {
         order: Order,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
+        self.write()?;
         // An open end becomes the first key of the next table: row values compare by table, then by key.
         let (end_table, end) = match range.end() {
             Some(end) => (table.number(), end),
@@ -134,4 +162,9 @@ impl Transaction for Open<'_> {
         }
         Ok(found)
     }
+}
+
+/// The key in a place, behind its table.
+fn key_of(place: &[u8]) -> &[u8] {
+    place.split_first().map_or(&[], |(_table, key)| key)
 }
