@@ -22,6 +22,10 @@ use crate::{
 pub(super) const WINDOW: usize = 256;
 /// Frames handed to the engine as one step, which costs one `fsync`.
 const BATCH_FRAMES: usize = 256;
+/// How long answers are left to gather when at least this many are due. A step of few changes as many pages for each as one
+/// of many, and waits for the disk as long; whoever sends so many at once waits for the last answer, not for the first.
+const GATHER_TIME: Duration = Duration::from_millis(4);
+const GATHER_FROM: usize = WINDOW / 2;
 /// How soon messages that another process may have sent are looked up, and how many of them.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(50);
 const RECHECKED: usize = 128;
@@ -111,6 +115,9 @@ impl Client {
             .flatten()
             .min()
             .unwrap_or(deadline);
+        if self.in_flight.len() >= GATHER_FROM {
+            sleep_until(wake_at.min(Instant::now() + GATHER_TIME)).await;
+        }
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
