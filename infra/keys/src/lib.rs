@@ -14,6 +14,7 @@ mod audit;
 pub mod certificate;
 pub mod file;
 pub mod jwks;
+mod known;
 pub mod local_ca;
 mod ring;
 pub mod token;
@@ -24,7 +25,7 @@ use unhidra_runtime::unit;
 
 pub use file::OnDisk;
 pub use ring::{KeyError, Keys, examine};
-pub use token::{Claims, Scope, TokenError};
+pub use token::{Bearer, Claims, Scope, TokenError, Verified};
 
 /// Where the server's keys are and how long they serve.
 #[derive(Clone, Debug, confique::Config)]

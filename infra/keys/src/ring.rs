@@ -1,4 +1,4 @@
-//! The open key ring: signs and verifies tokens, seals small values, rotates.
+//! The open key ring: signs and verifies [`tokens`], seals small values, rotates.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,18 +11,20 @@ use aws_lc_rs::{
     signature::{Ed25519KeyPair, KeyPair as _},
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use jsonwebtoken::EncodingKey;
 use serde::{Deserialize, Serialize};
 use unhidra_runtime::Context;
-use unhidra_types::{OrgId, Secret, Timestamp, UserId};
+use unhidra_types::{Secret, Timestamp};
 use zeroize::Zeroizing;
+
+mod tokens;
 
 use crate::{
     KeysConfig,
     audit::{AuditKey, StoredAuditKey},
     file::{self, FileError, OnDisk},
     jwks::{Jwk, Jwks},
-    token::{Bearer, Claims, LEEWAY_SECONDS, MAX_TOKEN_BYTES, Scope, TokenError},
+    known::KnownTokens,
 };
 
 /// Signing keys that are kept beside the current one; the oldest go first.
@@ -63,6 +65,7 @@ struct Inner {
     overlap: Duration,
     /// Held for a lookup or a swap; never while a file is written.
     ring: RwLock<Arc<Ring>>,
+    known: KnownTokens,
 }
 
 struct Ring {
@@ -76,7 +79,7 @@ struct Ring {
 
 #[derive(Clone)]
 struct SigningKey {
-    kid: String,
+    kid: Arc<str>,
     created_at: Timestamp,
     seed: Secret<32>,
     public: Vec<u8>,
@@ -168,6 +171,7 @@ impl Keys {
             rotation: config.rotation,
             overlap: config.overlap,
             ring: RwLock::new(Arc::new(ring)),
+            known: KnownTokens::new(),
         })))
     }
 
@@ -207,81 +211,6 @@ impl Keys {
         self.ring().audit.sign(head)
     }
 
-    /// Signs a token for `bearer`.
-    ///
-    /// # Errors
-    /// [`KeyError::Unusable`] when the cryptographic library fails.
-    pub fn sign(
-        &self,
-        user: UserId,
-        org: OrgId,
-        bearer: Bearer,
-        context: &Context,
-    ) -> Result<String, KeyError> {
-        let now = seconds(context.now);
-        let (did, sid, scope) = match bearer {
-            Bearer::Enrolling => (None, None, Scope::Enrol),
-            Bearer::Session { device, session } => (Some(device), Some(session), Scope::Full),
-        };
-        let claims = Claims {
-            iss: self.0.issuer.clone(),
-            sub: user,
-            did,
-            sid,
-            org,
-            scope,
-            iat: now,
-            exp: now.saturating_add(self.0.token_lifetime.as_secs()),
-            jti: hex(&context.random::<16>()),
-        };
-        let ring = self.ring();
-        let key = ring.signing.first().ok_or(KeyError::Unusable)?;
-        let header = Header {
-            kid: Some(key.kid.clone()),
-            ..Header::new(Algorithm::EdDSA)
-        };
-        jsonwebtoken::encode(&header, &claims, &key.encoding).map_err(|_| KeyError::Unusable)
-    }
-
-    /// The claims of a token that this server signed and that has not ended at `now`, with [`LEEWAY_SECONDS`].
-    /// Whether its session is live is not known here.
-    ///
-    /// # Errors
-    /// [`TokenError`].
-    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(TokenError::Malformed);
-        }
-        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
-        if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some("JWT") || header.crit.is_some() {
-            return Err(TokenError::Malformed);
-        }
-        let kid = header.kid.ok_or(TokenError::Malformed)?;
-        let ring = self.ring();
-        let key = ring
-            .verifying(&kid, now, self.0.overlap)
-            .ok_or(TokenError::UnknownKey)?;
-        let claims =
-            jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_ed_der(&key.public), &self.validation())
-                .map_err(|error| match error.kind() {
-                    ErrorKind::InvalidSignature => TokenError::Forged,
-                    _ => TokenError::Malformed,
-                })?
-                .claims;
-        let now = seconds(now);
-        if now > claims.exp.saturating_add(LEEWAY_SECONDS) || claims.iat > now.saturating_add(LEEWAY_SECONDS)
-        {
-            return Err(TokenError::OutOfDate);
-        }
-        let bound = claims.did.is_some() && claims.sid.is_some();
-        let unbound = claims.did.is_none() && claims.sid.is_none();
-        match claims.scope {
-            Scope::Full if bound => Ok(claims),
-            Scope::Enrol if unbound => Ok(claims),
-            Scope::Full | Scope::Enrol => Err(TokenError::Malformed),
-        }
-    }
-
     /// Lifetime of an access token.
     #[must_use]
     pub fn token_lifetime(&self) -> Duration {
@@ -301,7 +230,7 @@ impl Keys {
         let keys = ring.in_force(now, self.0.overlap);
         Jwks {
             keys: keys
-                .map(|key| Jwk::ed25519(key.kid.clone(), BASE64_URL_SAFE_NO_PAD.encode(&key.public)))
+                .map(|key| Jwk::ed25519(key.kid.to_string(), BASE64_URL_SAFE_NO_PAD.encode(&key.public)))
                 .collect(),
         }
     }
@@ -364,16 +293,6 @@ impl Keys {
 
     fn ring(&self) -> Arc<Ring> {
         Arc::clone(&self.0.ring.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn validation(&self) -> Validation {
-        let mut validation = Validation::new(Algorithm::EdDSA);
-        // Time is an argument here and the library reads the clock, so the dates are checked by hand.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.set_required_spec_claims(&["iss", "sub", "exp"]);
-        validation.set_issuer(&[&self.0.issuer]);
-        validation
     }
 }
 
@@ -439,7 +358,7 @@ impl Ring {
     }
 
     fn verifying(&self, kid: &str, now: Timestamp, overlap: Duration) -> Option<&SigningKey> {
-        self.in_force(now, overlap).find(|key| key.kid == kid)
+        self.in_force(now, overlap).find(|key| *key.kid == *kid)
     }
 }
 
@@ -450,7 +369,7 @@ impl SigningKey {
         let pkcs8 = pair.to_pkcs8v1().map_err(|_| KeyError::Unusable)?;
         let encoding = EncodingKey::from_ed_der(pkcs8.as_ref());
         Ok(Self {
-            kid: thumbprint(&public),
+            kid: thumbprint(&public).into(),
             created_at,
             seed,
             public,

@@ -57,6 +57,45 @@ pub enum Bearer {
     },
 }
 
+/// What is known of a token whose signature holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Who it speaks for.
+    pub user: UserId,
+    /// As what.
+    pub bearer: Bearer,
+    /// When it was made, in seconds since the Unix epoch.
+    pub made_at: u64,
+    /// When it ends, in seconds since the Unix epoch.
+    pub ends_at: u64,
+}
+
+impl Verified {
+    /// Whether it is in time at `now`, in seconds since the Unix epoch, with [`LEEWAY_SECONDS`].
+    pub(crate) const fn is_in_time(&self, now: u64) -> bool {
+        now <= self.ends_at.saturating_add(LEEWAY_SECONDS)
+            && self.made_at <= now.saturating_add(LEEWAY_SECONDS)
+    }
+}
+
+impl TryFrom<Claims> for Verified {
+    type Error = TokenError;
+
+    fn try_from(claims: Claims) -> Result<Self, TokenError> {
+        let bearer = match (claims.scope, claims.did, claims.sid) {
+            (Scope::Full, Some(device), Some(session)) => Bearer::Session { device, session },
+            (Scope::Enrol, None, None) => Bearer::Enrolling,
+            (Scope::Full | Scope::Enrol, ..) => return Err(TokenError::Malformed),
+        };
+        Ok(Self {
+            user: claims.sub,
+            bearer,
+            made_at: claims.iat,
+            ends_at: claims.exp,
+        })
+    }
+}
+
 /// A token is not valid. What is wrong with it is for the log, not for whoever sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {

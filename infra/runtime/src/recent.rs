@@ -35,6 +35,19 @@ impl<K: Copy + Eq + Hash, V: Default> Recent<K, V> {
             .or_insert_with(|| old.remove(&key).unwrap_or_default())
     }
 
+    /// What is remembered of `key`, if anything. Whoever is looked for and not found takes nobody's place.
+    pub fn find(&mut self, key: &K) -> Option<V>
+    where
+        V: Clone,
+    {
+        if let Some(value) = self.young.get(key) {
+            return Some(value.clone());
+        }
+        let value = self.old.remove(key)?;
+        *self.entry(*key) = value.clone();
+        Some(value)
+    }
+
     /// Keys that are remembered, at most twice the capacity.
     #[must_use]
     pub fn len(&self) -> usize {

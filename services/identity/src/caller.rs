@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use unhidra_audit::Actor;
-use unhidra_keys::{Claims, Scope, TokenError};
+use unhidra_keys::{Bearer, TokenError, Verified};
 use unhidra_policy::Principal;
 use unhidra_runtime::Context;
 use unhidra_store::{Snapshot, StoreError};
@@ -80,10 +80,10 @@ impl Identity {
         context: &Context,
         look: impl FnOnce(&Snapshot<'_>, &Principal) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<(Principal, T), AuthenticateError> {
-        let claims = self.keys().verify(token, context.now)?;
+        let verified = self.keys().verify(token, context.now)?;
         self.store()
             .read(move |snapshot| {
-                let principal = principal(snapshot, &claims)?;
+                let principal = principal(snapshot, &verified)?;
                 let found = look(snapshot, &principal)?;
                 Ok((principal, found))
             })
@@ -107,16 +107,16 @@ impl Identity {
                 Some(speaker) if speaker.device == device => {
                     Ok((stock(snapshot, device, now)?, look(snapshot)?))
                 }
-                _ => Err(why_over(snapshot, Some(device))?),
+                _ => Err(why_over(snapshot, device)?),
             })
             .await
     }
 }
 
-/// Whom claims that hold speak for.
-fn principal(snapshot: &Snapshot<'_>, claims: &Claims) -> Result<Principal, AuthenticateError> {
-    let (Scope::Full, Some(session)) = (claims.scope, claims.sid) else {
-        let account = snapshot.account(claims.sub)?;
+/// Whom a token that holds speaks for.
+fn principal(snapshot: &Snapshot<'_>, verified: &Verified) -> Result<Principal, AuthenticateError> {
+    let Bearer::Session { device, session } = verified.bearer else {
+        let account = snapshot.account(verified.user)?;
         let account = account.filter(|account| account.disabled_at.is_none());
         let account = account.ok_or(AuthenticateError::Over)?;
         return Ok(Principal::Enrolling {
@@ -125,9 +125,9 @@ fn principal(snapshot: &Snapshot<'_>, claims: &Claims) -> Result<Principal, Auth
         });
     };
     let Some(speaker) = snapshot.speaker(session)? else {
-        return Err(why_over(snapshot, claims.did)?);
+        return Err(why_over(snapshot, device)?);
     };
-    if (Some(speaker.device), speaker.user) != (claims.did, claims.sub) {
+    if (speaker.device, speaker.user) != (device, verified.user) {
         return Err(AuthenticateError::Over);
     }
     Ok(Principal::Device {
@@ -140,10 +140,7 @@ fn principal(snapshot: &Snapshot<'_>, claims: &Claims) -> Result<Principal, Auth
 }
 
 /// Why a session does not speak any more.
-fn why_over(snapshot: &Snapshot<'_>, device: Option<DeviceId>) -> Result<AuthenticateError, StoreError> {
-    let Some(device) = device else {
-        return Ok(AuthenticateError::Over);
-    };
+fn why_over(snapshot: &Snapshot<'_>, device: DeviceId) -> Result<AuthenticateError, StoreError> {
     Ok(match snapshot.device(device)? {
         Some(found) if found.revoked_at.is_some() => AuthenticateError::Revoked,
         _ => AuthenticateError::Over,
