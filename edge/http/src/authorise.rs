@@ -7,17 +7,24 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, header};
+use http::{HeaderMap, Uri, header};
 use unhidra_identity::{Caller, caller::AuthenticateError};
 use unhidra_policy::{Action, Decision, Denial, Principal, Resource, decide};
 use unhidra_runtime::{
     ClientAddress, Context,
     rate::{Exceeded, Grant},
 };
-use unhidra_types::{ConversationId, OrgId, UserId};
+use unhidra_store::Snapshot;
+use unhidra_types::{OrgId, UserId};
 use unhidra_wire::rest::Hidden;
 
-use crate::{App, endpoint::Target, failure::Failure, rates::Allowance};
+use crate::{
+    App,
+    ahead::{Look, Prepare, Seen},
+    endpoint::Target,
+    failure::Failure,
+    rates::Allowance,
+};
 
 /// What is decided on a route.
 #[derive(Clone)]
@@ -25,6 +32,8 @@ pub(crate) struct Rule {
     pub(crate) app: App,
     pub(crate) action: Action,
     pub(crate) target: Target,
+    /// How the route reads ahead what it answers, if it does.
+    pub(crate) prepare: Option<Prepare>,
 }
 
 /// The bearer token of an authenticated request, for the act that is bound to it.
@@ -74,9 +83,11 @@ impl Rule {
         };
         // Whoever may do it without a token is not asked for one: a stale token must not stop a login.
         if decide(&caller.principal, self.action, &Resource::Server) != Decision::Allow {
+            let mut seen = Seen::default();
             if let Some(token) = bearer(request.headers())? {
-                caller.principal = match self.authenticate(&token, &caller).await? {
-                    Some(principal) => principal,
+                let look = self.look(path, request.uri());
+                (caller.principal, seen) = match self.authenticate(&token, &caller, look).await? {
+                    Some(found) => found,
                     None => {
                         // Written down only as often as it may come: bad tokens are free.
                         count(self.app.limits.unknown(client), allowance)?;
@@ -85,13 +96,20 @@ impl Rule {
                 };
                 request.extensions_mut().insert(BearerToken(token));
             }
-            match self.app.limits.known(&caller.principal) {
-                Some(counted) => count(Some(counted), allowance)?,
-                None => count(self.app.limits.unknown(client), allowance)?,
-            }
-            let resource = self.resource(path, &caller).await?;
+            let counted = seen.counted.map(Some);
+            count(
+                counted.unwrap_or_else(|| self.app.limits.unknown(client)),
+                allowance,
+            )?;
+            let resource = match seen.resource {
+                Some(resource) => resource,
+                None => self.resource(path, &caller).await?,
+            };
             if let Decision::Deny(denial) = decide(&caller.principal, self.action, &resource) {
                 return Err(self.deny(denial, &caller).await);
+            }
+            if let Some(ahead) = seen.ahead {
+                request.extensions_mut().insert(ahead);
             }
         } else if self.action != Action::ReadPublic {
             // What is public stays open to whoever watches the server's health.
@@ -101,15 +119,37 @@ impl Rule {
         Ok(())
     }
 
-    /// Who the token stands for, if it is good.
-    async fn authenticate(&self, token: &Hidden, caller: &Caller) -> Result<Option<Principal>, Failure> {
-        match self
-            .app
-            .identity
-            .authenticate(token.expose(), &caller.context)
+    /// What to look for together with who asks.
+    fn look(&self, path: &RawPathParams, uri: &Uri) -> Look {
+        let conversation = match self.target {
+            Target::Conversation => segment(path, "conversation"),
+            _ => None,
+        };
+        Look {
+            limits: self.app.limits.clone(),
+            action: self.action,
+            conversation,
+            reading: self
+                .prepare
+                .zip(conversation)
+                .and_then(|(prepare, conversation)| prepare(uri, conversation)),
+        }
+    }
+
+    /// Who the token stands for, if it is good, and what else was seen.
+    async fn authenticate(
+        &self,
+        token: &Hidden,
+        caller: &Caller,
+        look: Look,
+    ) -> Result<Option<(Principal, Seen)>, Failure> {
+        let look = |db: &Snapshot<'_>, principal: &Principal| look.at(db, principal);
+        let identity = &self.app.identity;
+        match identity
+            .authenticate_and(token.expose(), &caller.context, look)
             .await
         {
-            Ok(principal) => Ok(Some(principal)),
+            Ok(found) => Ok(Some(found)),
             Err(AuthenticateError::Store(error)) => Err(error.into()),
             Err(AuthenticateError::Token(_) | AuthenticateError::Over) => Ok(None),
             Err(AuthenticateError::Revoked) => {
@@ -121,10 +161,7 @@ impl Rule {
 
     async fn resource(&self, path: &RawPathParams, caller: &Caller) -> Result<Resource, Failure> {
         let App {
-            identity,
-            messaging,
-            presence,
-            ..
+            identity, presence, ..
         } = &self.app;
         let own = caller.principal.user().zip(caller.principal.org());
         Ok(match self.target {
@@ -151,10 +188,8 @@ impl Rule {
                 },
                 None => NOBODY,
             },
-            Target::Conversation => match segment::<ConversationId>(path, "conversation").zip(own) {
-                Some((conversation, (user, _))) => messaging.facts(conversation, user).await?,
-                None => NOBODY,
-            },
+            // It was seen together with who asks, unless the path names none.
+            Target::Conversation => NOBODY,
         })
     }
 

@@ -17,6 +17,7 @@ use unhidra_wire::{
 pub use self::documentation::Documentation;
 use crate::{
     App,
+    ahead::Prepare,
     handler::{
         account, admin, audit, connection, conversation, device, identity, link, public, session, user,
     },
@@ -34,6 +35,8 @@ pub struct Endpoint {
     pub target: Target,
     /// What the OpenAPI document says of it.
     pub documentation: Documentation,
+    /// How it reads ahead what it answers, if it does.
+    pub(crate) prepare: Option<Prepare>,
     pub(crate) handler: MethodRouter<App>,
 }
 
@@ -294,6 +297,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         )
         .summary("A page of a log")
         .query::<conversation::EntryPage>()
+        .reads_ahead(conversation::prepare_entries)
         .answers::<rest::Entries>(),
         post("/v1/admin/invitations", A::Invite, T::Server, admin::invite)
             .summary("Make an invitation; its token is shown once")
@@ -482,6 +486,7 @@ fn route<H: Handler<X, App>, X: 'static>(
         action,
         target,
         documentation: Documentation::default(),
+        prepare: None,
         handler: on(filter, handler),
     }
 }

@@ -4,7 +4,7 @@ use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
 };
-use http::{header, request::Parts};
+use http::{Uri, header, request::Parts};
 use serde::{Deserialize, de::DeserializeOwned};
 use unhidra_identity::{Caller, IdempotencyKey, administration::MAX_PAGE};
 use utoipa::{
@@ -137,11 +137,18 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        Self::of(&parts.uri)
+    }
+}
+
+impl<T: DeserializeOwned> Query<T> {
+    /// The query of `uri`.
+    pub(crate) fn of(uri: &Uri) -> Result<Self, Failure> {
+        let query = axum::extract::Query::<T>::try_from_uri(uri);
         query
             .map(|axum::extract::Query(value)| Self(value))
-            .map_err(|_| Failure::malformed("the query does not have the documented form"))
+            .map_err(|_| Failure::malformed_query())
     }
 }
 

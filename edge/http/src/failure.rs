@@ -54,6 +54,10 @@ impl Failure {
         Self::new(ProblemCode::Malformed, title)
     }
 
+    pub(crate) const fn malformed_query() -> Self {
+        Self::malformed("the query does not have the documented form")
+    }
+
     pub(crate) const fn too_large() -> Self {
         Self::new(ProblemCode::TooLarge, "the request body is too large")
     }

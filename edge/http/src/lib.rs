@@ -8,13 +8,14 @@
 //! - [`extract`]: bodies and path segments, or a problem    - [`listener`]: the accept loop and its drain
 //! - [`openapi`]: all of it as a document for programs      - [`admission`]: which sockets are taken at all
 //! - [`client_address`]: who asks, behind proxies or not   - [`rates`]: how often requests may come
-//! - [`tls`]: handshakes, and the certificate of the moment
+//! - [`tls`]: handshakes, and the certificate of the moment   - [`ahead`]: one look at the database for a request
 //!
 //! Invariants: a route without an action can't be written; a bearer token is read from the `Authorization` header alone
 //! and is never logged; every refusal has the same shape.
 #![warn(missing_docs)]
 
 pub mod admission;
+mod ahead;
 mod authorise;
 pub mod client_address;
 mod endpoint;
@@ -70,6 +71,7 @@ pub fn router(app: App) -> Router {
             app: app.clone(),
             action: endpoint.action,
             target: endpoint.target,
+            prepare: endpoint.prepare,
         };
         let decided = endpoint
             .handler

@@ -1,14 +1,8 @@
 //! Who asks, and the facts about a conversation that the policy decides on.
 
 use unhidra_policy::{ConversationKind, Membership, Principal, Resource};
-use unhidra_store::{
-    Snapshot, StoreError,
-    conversation::{Conversation, Kind},
-    facts::LogFacts,
-};
+use unhidra_store::{Snapshot, StoreError, conversation::Kind, facts::LogFacts};
 use unhidra_types::{ConversationId, DeviceId, OrgId, Role, SessionId, UserId};
-
-use crate::Messaging;
 
 /// A device with a live session: the only kind of principal that reads or writes a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,38 +61,25 @@ impl Sender {
     }
 }
 
-impl Messaging {
-    /// The facts about a conversation, as `user` stands to it. One that does not exist is in nobody's organisation.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
-    pub async fn facts(&self, conversation: ConversationId, user: UserId) -> Result<Resource, StoreError> {
-        self.store
-            .read(move |db| match db.conversation(conversation)? {
-                Some(found) => resource(db, &found, user),
-                None => Ok(Resource::Conversation {
-                    org: OrgId::from_bytes([0; 16]),
-                    kind: ConversationKind::Group,
-                    membership: Membership::Outsider,
-                }),
-            })
-            .await
-    }
-}
-
-/// The facts about a conversation, as `user` stands to it.
-fn resource(db: &Snapshot<'_>, conversation: &Conversation, user: UserId) -> Result<Resource, StoreError> {
-    let is_member = db.is_member(conversation.log, user)?;
-    Ok(facts(conversation.org, conversation.kind, is_member))
+/// The facts about a conversation, as `user` stands to it. One that does not exist is in nobody's organisation.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub fn facts(db: &Snapshot<'_>, conversation: ConversationId, user: UserId) -> Result<Resource, StoreError> {
+    let Some(found) = db.conversation(conversation)? else {
+        return Ok(resource(OrgId::from_bytes([0; 16]), Kind::Group, false));
+    };
+    let is_member = db.is_member(found.log, user)?;
+    Ok(resource(found.org, found.kind, is_member))
 }
 
 /// The facts about a conversation that the writer has in memory.
 pub(crate) fn resource_in(conversation: &LogFacts, user: UserId) -> Resource {
     let is_member = conversation.members.binary_search(&user).is_ok();
-    facts(conversation.org, conversation.kind, is_member)
+    resource(conversation.org, conversation.kind, is_member)
 }
 
-const fn facts(org: OrgId, kind: Kind, is_member: bool) -> Resource {
+const fn resource(org: OrgId, kind: Kind, is_member: bool) -> Resource {
     Resource::Conversation {
         org,
         kind: match kind {

@@ -152,39 +152,6 @@ impl Messaging {
         };
         self.store.write_log(0, act, || {})
     }
-
-    /// A page of a log as it is kept, for the REST interface.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
-    pub async fn history(
-        &self,
-        user: UserId,
-        conversation: ConversationId,
-        after: u64,
-        limit: u64,
-    ) -> Result<Option<rest::Entries>, StoreError> {
-        self.store
-            .read(move |db| {
-                let Some(found) = db.conversation_of(conversation, user)? else {
-                    return Ok(None);
-                };
-                let limit = PageLimit {
-                    entries: u32::try_from(limit)
-                        .unwrap_or(PAGE_ENTRIES)
-                        .clamp(1, PAGE_ENTRIES),
-                    ..PAGE
-                };
-                let page = db.entries(found.log, after.saturating_add(1), found.head, limit)?;
-                let last = page.entries.last().map(|entry| entry.seq);
-                Ok(Some(rest::Entries {
-                    entries: page.entries.into_iter().map(described).collect(),
-                    head: found.head,
-                    next: last.filter(|last| *last < found.head),
-                }))
-            })
-            .await
-    }
 }
 
 /// [`Messaging::arrival`], for who looks for other things as well.
@@ -212,6 +179,35 @@ pub fn positions(db: &Snapshot<'_>, user: UserId, device: DeviceId) -> Result<Ve
     let mut positions: Vec<_> = db.control_position(device)?.into_iter().collect();
     positions.extend(db.positions(user, device, MAX_LOGS)?);
     Ok(positions)
+}
+
+/// A page of a log as it is kept, for the REST interface; `None` when `user` is not a member.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub fn history(
+    db: &Snapshot<'_>,
+    user: UserId,
+    conversation: ConversationId,
+    after: u64,
+    limit: u64,
+) -> Result<Option<rest::Entries>, StoreError> {
+    let Some(found) = db.conversation_of(conversation, user)? else {
+        return Ok(None);
+    };
+    let limit = PageLimit {
+        entries: u32::try_from(limit)
+            .unwrap_or(PAGE_ENTRIES)
+            .clamp(1, PAGE_ENTRIES),
+        ..PAGE
+    };
+    let page = db.entries(found.log, after.saturating_add(1), found.head, limit)?;
+    let last = page.entries.last().map(|entry| entry.seq);
+    Ok(Some(rest::Entries {
+        entries: page.entries.into_iter().map(described).collect(),
+        head: found.head,
+        next: last.filter(|last| *last < found.head),
+    }))
 }
 
 /// Runs of entries that hold nothing for the device, and of void numbers, become one skip.

@@ -8,6 +8,7 @@ use utoipa::{
 };
 
 use super::Endpoint;
+use crate::ahead::Prepare;
 
 /// What a route takes and answers. Nothing is the default: no query, no body, 204.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +54,13 @@ impl Described {
 
 /// Each of these says one more thing about the route, where the table lists it.
 impl Endpoint {
+    /// What it answers is read together with who asks.
+    #[must_use]
+    pub(crate) const fn reads_ahead(mut self, prepare: Prepare) -> Self {
+        self.prepare = Some(prepare);
+        self
+    }
+
     /// What it does, in a few words.
     #[must_use]
     pub(crate) const fn summary(mut self, summary: &'static str) -> Self {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
+use http::Uri;
 use serde::Deserialize;
 use unhidra_identity::Identity;
-use unhidra_messaging::{Messaging, access::Sender};
+use unhidra_messaging::{Messaging, access::Sender, delivery::history};
 use unhidra_types::{ConversationId, limits::MAX_FRAME_BYTES};
 use unhidra_wire::{
     base64::Base64,
@@ -16,6 +17,7 @@ use utoipa::ToSchema;
 
 use super::{Answer, found};
 use crate::{
+    ahead::{Ahead, Reading},
     extract::{Body, By, Key, Limit, Path, Query},
     failure::Failure,
 };
@@ -98,13 +100,15 @@ pub(crate) async fn append(
     }))
 }
 
-pub(crate) async fn entries(
-    State(messaging): State<Messaging>,
-    By(caller): By,
-    Path(conversation): Path<ConversationId>,
-    Query(page): Query<EntryPage>,
-) -> Answer<Entries> {
-    let user = caller.user().ok_or_else(Failure::not_found)?;
+/// The page that a query asks for.
+pub(crate) fn prepare_entries(uri: &Uri, conversation: ConversationId) -> Option<Reading> {
+    let Query(page) = Query::<EntryPage>::of(uri).ok()?;
     let limit = u64::from(page.limit.items());
-    found(messaging.history(user, conversation, page.after, limit).await?)
+    Some(Box::new(move |db, user| {
+        history(db, user, conversation, page.after, limit)
+    }))
+}
+
+pub(crate) async fn entries(Ahead(entries): Ahead) -> Answer<Entries> {
+    found(entries)
 }

@@ -29,6 +29,20 @@ async fn members_of_a_group_append_and_read_and_outsiders_do_neither() {
     assert_eq!(entries.entries[0].body.as_ref().unwrap().0, b"sealed");
     let listed: Conversations = world.get("/v1/conversations", alice.access()).await.ok();
     assert_eq!(listed.conversations.len(), 1);
+    let rest: Entries = world
+        .get(&format!("{path}?after=1&limit=1"), root.access())
+        .await
+        .ok();
+    assert_eq!((rest.entries.len(), rest.head), (0, 1));
+    let nonsense = format!("{path}?limit=many");
+    assert_eq!(
+        world.get(&nonsense, root.access()).await.problem(),
+        ProblemCode::Malformed
+    );
+    assert_eq!(
+        world.get(&nonsense, bob.access()).await.problem(),
+        ProblemCode::NotFound
+    );
 
     assert_eq!(
         world.get(&path, bob.access()).await.problem(),

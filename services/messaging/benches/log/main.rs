@@ -22,7 +22,11 @@ use futures_util::{StreamExt as _, future::join_all, stream};
 use rusqlite::Connection;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
-use unhidra_messaging::{Messaging, delivery::Log, order::SendOrder};
+use unhidra_messaging::{
+    Messaging,
+    delivery::{Log, history},
+    order::SendOrder,
+};
 use unhidra_store::{CommitFeed, Event, Store};
 use unhidra_types::{ConversationId, MsgId};
 use unhidra_wire::frame::{Append, Capsule, CapsuleKind};
@@ -201,22 +205,16 @@ fn page(path: &Path, messages: u64) -> Cost {
             })
             .await;
         let (reader, log) = (pairs[0].receiver, pairs[0].group.conversation);
-        let head = messaging
-            .history(reader.user, log, 0, 1)
-            .await
-            .unwrap()
-            .unwrap()
-            .head;
+        let page = async |after, limit| {
+            let reading = store.read(move |db| history(db, reader.user, log, after, limit));
+            reading.await.unwrap().unwrap()
+        };
+        let head = page(0, 1).await.head;
         let asking = Timer::start();
         for read in 0..PAGES {
             // Anywhere: a step that has no divisor in common with the length.
             let after = read * 1_000_003 % (head - PAGE);
-            let page = messaging
-                .history(reader.user, log, after, PAGE)
-                .await
-                .unwrap()
-                .unwrap();
-            assert_eq!(page.entries.len() as u64, PAGE);
+            assert_eq!(page(after, PAGE).await.entries.len() as u64, PAGE);
         }
         let cost = asking.stop(PAGES, path);
         store.close().await;

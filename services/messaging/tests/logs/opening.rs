@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use unhidra_audit::{Act, Actor, Details, Record, Subject};
 use unhidra_messaging::{
-    access::Sender,
+    access::{Sender, facts},
     conversation::{MAX_MEMBERS, OpenError},
+    delivery::history,
 };
 use unhidra_store::{CommitFeed, Event, audit::AuditRecord};
 use unhidra_types::{ConversationId, UserId};
@@ -192,8 +193,11 @@ async fn a_history_is_a_members_and_comes_in_bounded_pages() {
     for number in 1..=3 {
         server.append(alice, plain(group, number)).await.unwrap();
     }
-    let history = async |user, after, limit| {
-        let page = server.messaging.history(user, group, after, limit).await.unwrap();
+    let page = async |user, after, limit| {
+        let reading = server
+            .store
+            .read(move |db| history(db, user, group, after, limit));
+        let page = reading.await.unwrap();
         page.map(|page| {
             (
                 page.entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(),
@@ -201,11 +205,11 @@ async fn a_history_is_a_members_and_comes_in_bounded_pages() {
             )
         })
     };
-    assert_eq!(history(carol, 0, 10).await, None);
-    assert_eq!(history(alice.user, 0, 2).await, Some((vec![1, 2], 3)));
-    assert_eq!(history(alice.user, 2, u64::MAX).await, Some((vec![3], 3)));
-    assert_eq!(history(alice.user, 0, 0).await, Some((vec![1], 3)));
-    assert_eq!(history(alice.user, u64::MAX, u64::MAX).await, Some((vec![], 3)));
+    assert_eq!(page(carol, 0, 10).await, None);
+    assert_eq!(page(alice.user, 0, 2).await, Some((vec![1, 2], 3)));
+    assert_eq!(page(alice.user, 2, u64::MAX).await, Some((vec![3], 3)));
+    assert_eq!(page(alice.user, 0, 0).await, Some((vec![1], 3)));
+    assert_eq!(page(alice.user, u64::MAX, u64::MAX).await, Some((vec![], 3)));
 }
 
 #[tokio::test]
@@ -215,6 +219,6 @@ async fn an_account_of_later_is_not_in_what_was_opened_before() {
     let late = sender(server.user(12, HOME).await, crate::fixture::device(user(12), 1));
     let position = server.messaging.position(late.user, late.device, chat).await;
     assert_eq!(position.unwrap(), None);
-    let facts = server.messaging.facts(chat, late.user).await.unwrap();
-    assert_ne!(facts, server.messaging.facts(chat, alice.user).await.unwrap());
+    let of = async |user| server.store.read(move |db| facts(db, chat, user)).await.unwrap();
+    assert_ne!(of(late.user).await, of(alice.user).await);
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use unhidra_messaging::delivery::history;
 use unhidra_runtime::{Clock, Stage, Tasks, Weight};
 use unhidra_types::DeviceId;
 use unhidra_wire::frame::{Append, ServerFrame};
@@ -57,12 +58,8 @@ async fn numbers_that_a_restore_left_void_cost_one_skip_however_many_they_are() 
     assert_eq!((skips, fetched.through), (vec![Some((2, VOID + 1))], VOID + 1));
     assert_eq!(server.fetch(bob, group, (2, 257), 300).await.through, 300);
     // A history goes on behind them.
-    let history = server
-        .messaging
-        .history(bob.user, group, 1, 10)
-        .await
-        .unwrap()
-        .unwrap();
+    let reading = server.store.read(move |db| history(db, bob.user, group, 1, 10));
+    let history = reading.await.unwrap().unwrap();
     assert_eq!(
         history.entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(),
         [head]
