@@ -9,6 +9,9 @@ use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+/// Bytes of a text form.
+const TEXT_BYTES: usize = 36;
+
 /// Why a text is not an identifier of the wanted kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected `{prefix}_` and 32 lower-case hexadecimal digits")]
@@ -22,6 +25,9 @@ macro_rules! id {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name([u8; 16]);
+
+        // All the room that `write` has for it.
+        const _: () = assert!($prefix.len() + 1 + 32 == TEXT_BYTES);
 
         impl $name {
             /// What the text form starts with, without the underscore.
@@ -50,7 +56,7 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}_{}", $prefix, uuid::Uuid::from_bytes(self.0).simple())
+                f.write_str(write($prefix, self.0, &mut [0; TEXT_BYTES]))
             }
         }
 
@@ -70,7 +76,7 @@ macro_rules! id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serializer.serialize_str(write($prefix, self.0, &mut [0; TEXT_BYTES]))
             }
         }
 
@@ -138,6 +144,20 @@ macro_rules! uuid_v7 {
 }
 uuid_v7!(UserId, DeviceId, OrgId, SessionId, InvitationId, ConnectionId);
 
+/// The text form, in `buffer`: a page of a log has 150 of them, and what formats anything costs more than the digits.
+fn write<'b>(prefix: &str, bytes: [u8; 16], buffer: &'b mut [u8; TEXT_BYTES]) -> &'b str {
+    let mut digits = [b'_'; 33];
+    if let Some(digits) = digits.last_chunk_mut::<32>() {
+        uuid::Uuid::from_bytes(bytes).simple().encode_lower(digits);
+    }
+    let text = prefix.bytes().chain(digits);
+    buffer
+        .iter_mut()
+        .zip(text)
+        .for_each(|(place, byte)| *place = byte);
+    str::from_utf8(buffer).unwrap_or_default()
+}
+
 fn parse(prefix: &'static str, text: &str) -> Result<[u8; 16], ParseIdError> {
     let error = ParseIdError { prefix };
     let digits = text
@@ -162,6 +182,9 @@ mod tests {
         let id = UserId::from_bytes([0xab; 16]);
         assert_eq!(id.to_string(), "usr_abababababababababababababababab");
         assert_eq!(id.to_string().parse(), Ok(id));
+        let digits = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef].repeat(2);
+        let id = MsgId::try_from(digits.as_slice()).unwrap();
+        assert_eq!(id.to_string(), "msg_0123456789abcdef0123456789abcdef");
     }
 
     #[test]
