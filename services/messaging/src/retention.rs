@@ -26,31 +26,38 @@ impl Messaging {
         while stop.race(tokio::time::sleep(INTERVAL)).await.is_some() {
             self.expire_control(clock.context().now).await?;
             let cutoff = clock.context().now.saturating_sub(keep);
-            // Behind an entry that is dated in the future every sweep looks again.
-            let (mut after, mut all_old) = (settled, true);
-            loop {
-                match self
-                    .store
-                    .write(move |tx| tx.expire_bodies(after, cutoff, STEP))
-                    .await
-                {
-                    Ok(Some(swept)) => {
-                        if all_old {
-                            settled = swept.settled;
-                        }
-                        all_old &= swept.settled == swept.through;
-                        after = swept.through;
-                    }
-                    Ok(None) => break,
-                    Err(StoreError::Closed) => return Err(StoreError::Closed),
-                    Err(error) => {
-                        tracing::warn!(error = %error, "retention sweep failed");
-                        break;
-                    }
-                }
+            match self.sweep_bodies(settled, cutoff, STEP).await {
+                Ok(now) => settled = now,
+                Err(StoreError::Closed) => return Err(StoreError::Closed),
+                Err(error) => tracing::warn!(error = %error, "retention sweep failed"),
             }
         }
         Ok(())
+    }
+
+    /// Deletes bodies and capsules of entries taken before `cutoff`, `step` entries in an act, from number `settled` on.
+    /// Answers with the number up to which no later sweep has to look: behind an entry that is dated in the future every
+    /// sweep looks again.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was swept until then stays swept.
+    ///
+    /// # Cancellation safety
+    /// What was swept until then stays swept.
+    pub async fn sweep_bodies(&self, settled: i64, cutoff: Timestamp, step: u32) -> Result<i64, StoreError> {
+        let (mut settled, mut after, mut all_old) = (settled, settled, true);
+        while let Some(swept) = self
+            .store
+            .write(move |tx| tx.expire_bodies(after, cutoff, step))
+            .await?
+        {
+            if all_old {
+                settled = swept.settled;
+            }
+            all_old &= swept.settled == swept.through;
+            after = swept.through;
+        }
+        Ok(settled)
     }
 
     /// Deletes what devices said to a device that has not come for it in [`control::LIFETIME`].

@@ -314,16 +314,8 @@ impl Model {
     /// In steps, as the hourly sweep does it.
     async fn sweep(&mut self, server: &Server, age: u64) {
         let cutoff = Timestamp::from_millis(self.now.as_millis() - age);
-        loop {
-            let after = self.swept;
-            let step = server
-                .store
-                .write(move |tx| tx.expire_bodies(after, cutoff, STEP));
-            match step.await.unwrap() {
-                Some(swept) => self.swept = swept.through,
-                None => break,
-            }
-        }
+        let swept = server.messaging.sweep_bodies(self.swept, cutoff, STEP);
+        self.swept = swept.await.unwrap();
         for log in self.logs.iter_mut().filter(|log| log.direct) {
             let old = log.entries.iter_mut().filter(|entry| entry.at < cutoff);
             old.for_each(|entry| entry.capsules.clear());
