@@ -9,9 +9,9 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use crate::{chaos::cargo, layers::target_folder};
+use crate::{chaos::cargo, layers::target_folder, profile::Profile};
 
 #[derive(Args)]
 pub(crate) struct Bench {
@@ -42,28 +42,6 @@ pub(crate) struct Bench {
     /// Where the JSON goes, and the table beside it
     #[arg(long, default_value = "target/bench.json")]
     output: PathBuf,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Profile {
-    Dev,
-    Release,
-}
-
-impl Profile {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Dev => "dev",
-            Self::Release => "release",
-        }
-    }
-
-    const fn folder(self) -> &'static str {
-        match self {
-            Self::Dev => "debug",
-            Self::Release => "release",
-        }
-    }
 }
 
 /// Builds, then measures; progress and table are the measurement's.

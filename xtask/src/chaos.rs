@@ -6,9 +6,9 @@
 use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use crate::layers::target_folder;
+use crate::{layers::target_folder, profile::Profile};
 
 #[derive(Args)]
 pub(crate) struct Chaos {
@@ -33,28 +33,6 @@ pub(crate) struct Chaos {
     /// How the program is built
     #[arg(long, value_enum, default_value_t = Profile::Release)]
     profile: Profile,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Profile {
-    Dev,
-    Release,
-}
-
-impl Profile {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Dev => "dev",
-            Self::Release => "release",
-        }
-    }
-
-    const fn folder(self) -> &'static str {
-        match self {
-            Self::Dev => "debug",
-            Self::Release => "release",
-        }
-    }
 }
 
 /// Builds, then storms; progress and verdict are the storm's.

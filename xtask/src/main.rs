@@ -12,6 +12,7 @@ mod layers;
 mod model;
 mod oracle;
 mod plot;
+mod profile;
 mod simulate;
 mod soak;
 mod suite;

@@ -5,7 +5,7 @@
 //!
 //! - [`target`]: where load goes                           - [`http`]: REST from a chosen source address
 //! - [`account`], [`population`]: accounts made for load   - [`seat`]: a place in a conversation
-//! - [`flow`]: messages through conversations              - [`reference`]: servers to compare with
+//! - [`flow`]: messages through conversations              - [`mod@reference`]: servers to compare with
 //! - [`storm`]: devices that return all at once            - [`history`]: pages of a long log
 //! - [`sealed`]: a real device that encrypts             - [`day`]: everything at once, for long
 //! - [`measure`]: CPU, memory and run queue of a process   - [`latency`]: a histogram

@@ -4,7 +4,7 @@
 //! down, and durability is as its column says. They listen on free ports of loopback, keep everything in a folder of the
 //! caller, and end with it. This is for measuring; no product crate sees it.
 //!
-//! - [`install`]: what is missing, from the distribution   - [`daemon`]: one process, its user and its end
+//! - [`mod@install`]: what is missing, from the distribution   - [`daemon`]: one process, its user and its end
 //! - [`brokers`]: NATS, Mosquitto                         - [`ejabberd`]: with its PostgreSQL
 //! - [`processes`]: what all of them cost together        - [`payload`]: what every message carries
 //! - [`dialect`]: what is said to them, in [`nats`], [`mqtt`], [`xmpp`]

@@ -14,7 +14,7 @@
 //! - [`secrets`], [`blind`]: what must stay secret, and is it - [`proxy`]: a way on which things change
 //! - [`endpoint`]: where a server listens, by TLS or not
 //! - [`anchor`]: other servers, to compare with            - [`plot`]: charts of what was measured
-//! - [`wait`]: for a condition of another process          - [`bench`]: servers beside each other under load
+//! - [`wait`]: for a condition of another process          - [`mod@bench`]: servers beside each other under load
 
 pub mod anchor;
 pub mod bench;
