@@ -56,8 +56,9 @@ pub(crate) fn ci(root: &Path) -> anyhow::Result<()> {
             .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"),
     )?;
     crate::simulate::run(root, CI_SCHEDULES)?;
-    test(root)?;
-    crate::bench::smoke(root)
+    crate::bench::smoke(root)?;
+    // Last, so that the run ends with the summary of the tests.
+    test(root)
 }
 
 fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
