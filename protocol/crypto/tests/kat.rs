@@ -2,9 +2,12 @@
 //! `cryptography-vectors` 50.0.2 carries. A line is d, z, m and SHA-256 of encapsulation key, ciphertext and secret.
 #![cfg(test)]
 
-use rand_chacha::rand_core::{TryCryptoRng, TryRng};
+mod given;
+
 use unhidra_crypto::{hash::sha256, kem::DecapsulationKey};
 use unhidra_types::Secret;
+
+use self::given::Given;
 
 fn array<const N: usize>(text: &str) -> [u8; N] {
     let bytes: Vec<u8> = text
@@ -23,7 +26,7 @@ fn ml_kem_makes_the_published_keys_ciphertexts_and_secrets() {
         let fields: Vec<&str> = line.split(' ').collect();
         let key = DecapsulationKey::from_seed(&Secret::new(array(&[fields[0], fields[1]].concat())));
         let public = key.encapsulation_key();
-        let (ciphertext, shared) = public.encapsulate(&mut Given(array(fields[2])));
+        let (ciphertext, shared) = public.encapsulate(&mut Given::of(&array::<32>(fields[2])));
         assert_eq!(
             sha256(&[&public.to_bytes(), &ciphertext, shared.expose()]),
             array(fields[3])
@@ -33,24 +36,3 @@ fn ml_kem_makes_the_published_keys_ciphertexts_and_secrets() {
     }
     assert_eq!(taken, 100);
 }
-
-struct Given([u8; 32]);
-
-impl TryRng for Given {
-    type Error = core::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        panic!("a whole value is drawn at once")
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        panic!("a whole value is drawn at once")
-    }
-
-    fn try_fill_bytes(&mut self, target: &mut [u8]) -> Result<(), Self::Error> {
-        target.copy_from_slice(&self.0);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Given {}

@@ -2,7 +2,8 @@
 //! is read as empty fails.
 #![cfg(test)]
 
-use rand_chacha::rand_core::{TryCryptoRng, TryRng};
+mod given;
+
 use serde_json::Value;
 use unhidra_crypto::{
     aead, ed25519, kdf,
@@ -10,6 +11,8 @@ use unhidra_crypto::{
     x25519::{PublicKey, SecretKey},
 };
 use unhidra_types::Secret;
+
+use self::given::Given;
 
 fn tests(json: &str) -> Vec<(Value, Value)> {
     let set: Value = serde_json::from_str(json).unwrap();
@@ -213,32 +216,10 @@ fn ml_kem_encapsulates_to_sound_keys_and_refuses_those_beyond_the_modulus() {
             refused += 1;
             continue;
         };
-        let (ciphertext, shared) = key.encapsulate(&mut Given(hex(&test["m"])));
+        let (ciphertext, shared) = key.encapsulate(&mut Given::of(&hex(&test["m"])));
         let same = ciphertext.to_vec() == hex(&test["c"]) && shared.expose().to_vec() == hex(&test["K"]);
         assert_eq!(same, is(&test, "valid"), "{test}");
         valid += 1;
     }
     assert!(valid >= 10 && refused >= 10, "{valid} valid, {refused} refused");
 }
-
-/// Draws the bytes of a vector.
-struct Given(Vec<u8>);
-
-impl TryRng for Given {
-    type Error = core::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        panic!("a whole value is drawn at once")
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        panic!("a whole value is drawn at once")
-    }
-
-    fn try_fill_bytes(&mut self, target: &mut [u8]) -> Result<(), Self::Error> {
-        target.copy_from_slice(&self.0);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Given {}

@@ -3,6 +3,8 @@
 //! `cargo xtask oracle` makes them anew and names their folder in `UNHIDRA_ORACLE`; the ones in the tree are taken else.
 
 #[cfg(test)]
+mod refusal;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod trace;

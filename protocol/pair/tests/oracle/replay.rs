@@ -1,13 +1,12 @@
 //! Every step of a trace, done by this crate and compared.
 
 use unhidra_chain::{
-    BadBundle, Bundle, Chain, Expected, ListVersion, PqRatchet,
+    Bundle, Chain, Expected, ListVersion, PqRatchet,
     prekey::{Generation, KemKind},
 };
 use unhidra_crypto::hash::sha256;
 use unhidra_pair::{
-    Content, Envelope, InitiateError, Introduction, IntroductionError, OpenError, Opened, Outgoing, Received,
-    SealError, SealedBody, SeenEk, SessionSet,
+    Content, Envelope, Introduction, OpenError, Opened, Outgoing, Received, SealedBody, SeenEk, SessionSet,
     body::{self, Capsule, Context, Plaintext},
 };
 use unhidra_types::{
@@ -15,8 +14,9 @@ use unhidra_types::{
 };
 
 use crate::{
+    refusal::{bad_bundle, initiate_error, introduction_error, open_error, seal_error},
     trace::{Feed, Step, Trace, hex, shown, to_hex},
-    world::{Body, Message, World, time},
+    world::{Body, Message, World, sends, time},
 };
 
 /// Where the two implementations part.
@@ -496,65 +496,5 @@ fn broken_body(step: &Step<'_>) -> SealedBody {
             hash: sha256(&[&object]),
         },
         object,
-    }
-}
-
-fn sends(set: &SessionSet) -> String {
-    set.active()
-        .map_or_else(String::new, |session| to_hex(&session.0[..8]))
-}
-
-fn open_error(error: OpenError) -> &'static str {
-    match error {
-        OpenError::Malformed => "Malformed",
-        OpenError::Unsupported => "Unsupported",
-        OpenError::Replay => "Replay",
-        OpenError::NoSession => "NoSession",
-        OpenError::UnknownPrekey => "UnknownPrekey",
-        OpenError::KeyGone => "KeyGone",
-        OpenError::SkipTooFar(_) => "SkipTooFar",
-        OpenError::BadTag => "BadTag",
-        _ => "another",
-    }
-}
-
-fn seal_error(error: SealError) -> &'static str {
-    match error {
-        SealError::NoSession => "NoSession",
-        SealError::ChainFull => "ChainFull",
-        SealError::BadPeerKey => "BadPeerKey",
-        SealError::EpochOverdue => "EpochOverdue",
-        _ => "another",
-    }
-}
-
-fn initiate_error(error: InitiateError) -> &'static str {
-    match error {
-        InitiateError::OtherDevice => "OtherDevice",
-        InitiateError::BadPeerKey => "BadPeerKey",
-        _ => "another",
-    }
-}
-
-fn introduction_error(error: IntroductionError) -> &'static str {
-    match error {
-        IntroductionError::NotLive(_) => "NotLive",
-        IntroductionError::OtherCertificate => "OtherCertificate",
-        IntroductionError::Downgrade => "Downgrade",
-        _ => "another",
-    }
-}
-
-fn bad_bundle(error: BadBundle) -> &'static str {
-    match error {
-        BadBundle::OtherDevice(_) => "OtherDevice",
-        BadBundle::NotLive(_) => "NotLive",
-        BadBundle::OtherCertificate => "OtherCertificate",
-        BadBundle::EarlierGeneration => "EarlierGeneration",
-        BadBundle::Forged(_) => "Forged",
-        BadBundle::Expired(_) => "Expired",
-        BadBundle::KemMissing => "KemMissing",
-        BadBundle::KemUnannounced => "KemUnannounced",
-        _ => "another",
     }
 }

@@ -327,3 +327,8 @@ fn row(kind: u8, id: u32, generation: Generation, made: Timestamp, secret: &[u8]
     ]
     .concat()
 }
+
+pub(crate) fn sends(set: &SessionSet) -> String {
+    set.active()
+        .map_or_else(String::new, |session| to_hex(&session.0[..8]))
+}
