@@ -22,6 +22,7 @@ fn tests(json: &str) -> Vec<(Value, Value)> {
             tests.push((group.clone(), test.clone()));
         }
     }
+    println!("{} vectors", tests.len());
     tests
 }
 

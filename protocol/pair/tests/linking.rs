@@ -1,6 +1,9 @@
 //! Linking: what an honest pair of devices reaches, and what everybody else does not.
 #![cfg(test)]
 
+#[cfg(not(target_family = "wasm"))]
+use std::fs;
+
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use unhidra_chain::{
     Capabilities, Chain, DeviceCertificate, DeviceKind, Genesis, Liveness, Revocation, Validity, auth::Claim,
@@ -13,6 +16,8 @@ use unhidra_pair::linking::{
     new_device::{self, Applicant, Linked, Offered},
 };
 use unhidra_types::{DeviceId, Secret, Timestamp, UserId};
+#[cfg(target_family = "wasm")]
+use unhidra_wasm::fs;
 
 const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 const USER: UserId = UserId::from_bytes([1; 16]);
@@ -290,7 +295,7 @@ fn golden_linking_messages_are_unchanged() {
     for (name, bytes) in names.iter().zip(seen.borrow().iter()) {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/{name}.hex"));
-        if std::fs::read_to_string(path).unwrap_or_default().trim() != hex {
+        if fs::read_to_string(path).unwrap_or_default().trim() != hex {
             println!("golden {name} {hex}");
             changed += 1;
         }

@@ -7,13 +7,17 @@
 //! cargo test -p unhidra-chain golden | awk '$1 == "golden" { print $3 > "protocol/chain/testdata/" $2 ".hex" }'
 //! ```
 
-use std::{fmt::Write as _, fs, path::Path};
+#[cfg(not(target_family = "wasm"))]
+use std::fs;
+use std::{fmt::Write as _, path::Path};
 
 use unhidra_chain::{
     Genesis, auth,
     direct::direct_conversation,
     safety_number::{Person, SafetyNumber, VerificationCode},
 };
+#[cfg(target_family = "wasm")]
+use unhidra_wasm::fs;
 
 use crate::fixture::{ALL, NOW, Owner, device, dh_key, signing_key, storied, user};
 

@@ -11,21 +11,11 @@ mod trace;
 #[cfg(test)]
 mod world;
 
-#[test]
-fn traces_that_need_no_file_are_made_and_read_alike() {
-    let files = [
-        include_str!("../../../../testing/oracle/traces/chains.jsonl"),
-        include_str!("../../../../testing/oracle/traces/devices.jsonl"),
-        include_str!("../../../../testing/oracle/traces/forged-headers.jsonl"),
-        include_str!("../../../../testing/oracle/traces/forged-parts.jsonl"),
-    ];
-    for trace in files.into_iter().flat_map(trace::read) {
-        assert_eq!(replay::run(&trace), Ok(()));
-    }
-}
+use std::path::{Path, PathBuf};
 
-// A program in a browser has no files.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(target_family = "wasm")]
+use unhidra_wasm::fs::texts;
+
 #[test]
 fn every_byte_of_every_trace_of_the_independent_implementation_is_made_and_read_alike() {
     #[expect(
@@ -33,22 +23,12 @@ fn every_byte_of_every_trace_of_the_independent_implementation_is_made_and_read_
         reason = "which traces are replayed is the choice of who runs it"
     )]
     let folder = std::env::var_os("UNHIDRA_ORACLE").map_or_else(
-        || {
-            std::path::PathBuf::from(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/../../testing/oracle/traces"
-            ))
-        },
-        std::path::PathBuf::from,
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testing/oracle/traces"),
+        PathBuf::from,
     );
     let (mut traces, mut steps, mut differences) = (0, 0, Vec::new());
-    let mut files: Vec<std::path::PathBuf> = std::fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    files.sort();
-    for file in files {
-        for trace in trace::read(&std::fs::read_to_string(&file).unwrap()) {
+    for text in texts(&folder).unwrap() {
+        for trace in trace::read(&text) {
             traces += 1;
             steps += trace.steps.len();
             if let Err(difference) = replay::run(&trace) {
@@ -62,4 +42,15 @@ fn every_byte_of_every_trace_of_the_independent_implementation_is_made_and_read_
     );
     assert!(traces >= 200, "{} has {traces} traces", folder.display());
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// The texts of all files of a folder, by the order of their names.
+#[cfg(not(target_family = "wasm"))]
+fn texts(folder: &Path) -> std::io::Result<Vec<String>> {
+    let entries = std::fs::read_dir(folder)?;
+    let mut files = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<Vec<_>>>()?;
+    files.sort();
+    files.iter().map(std::fs::read_to_string).collect()
 }

@@ -1,9 +1,13 @@
 //! Stored and sent formats: golden files, strict reading, and states that survive being stored.
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+#[cfg(not(target_family = "wasm"))]
+use std::fs;
+use std::{fmt::Write as _, path::PathBuf};
 
 use unhidra_chain::Capabilities;
 use unhidra_pair::{Content, Publisher, SessionSet, StoredError, prekeys::Prekey};
+#[cfg(target_family = "wasm")]
+use unhidra_wasm::fs;
 
 use crate::network::{CURRENT, DAY, Mail, Two, rng, secrets_of_active};
 
