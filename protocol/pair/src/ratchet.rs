@@ -334,6 +334,10 @@ impl Ratchet {
     }
 
     /// Skipped keys held.
+    pub(crate) const fn epoch(&self) -> u32 {
+        self.kem.epoch()
+    }
+
     pub(crate) fn skipped_keys(&self) -> usize {
         self.skipped.len()
     }

@@ -250,6 +250,10 @@ impl Session {
         self.ratchet.is_overdue(now)
     }
 
+    pub(crate) const fn epoch(&self) -> u32 {
+        self.ratchet.epoch()
+    }
+
     pub(crate) fn skipped_keys(&self) -> usize {
         self.ratchet.skipped_keys()
     }

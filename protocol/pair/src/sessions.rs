@@ -79,6 +79,12 @@ impl SessionSet {
         self.active.as_ref().map(Session::id)
     }
 
+    /// How many post-quantum secrets are mixed into the sending session, if there is one: for a report.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u32> {
+        self.active.as_ref().map(Session::epoch)
+    }
+
     /// Skipped message keys held, of every session: for a report.
     #[must_use]
     pub fn skipped_keys(&self) -> usize {
