@@ -15,6 +15,7 @@
 //! - [`endpoint`]: where a server listens, by TLS or not
 //! - [`anchor`]: other servers, to compare with            - [`plot`]: charts of what was measured
 //! - [`wait`]: for a condition of another process          - [`mod@bench`]: servers beside each other under load
+//! - [`install`]: tools that a measurement needs
 
 pub mod anchor;
 pub mod bench;
@@ -24,6 +25,7 @@ pub mod endpoint;
 pub mod group;
 pub mod hostile;
 pub mod http;
+pub mod install;
 pub mod memory;
 pub mod person;
 pub mod plot;
