@@ -29,16 +29,12 @@ const LETTERS: usize = 160;
 /// What sending came to.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
-    /// Messages that the server has accepted.
+    /// Messages that the server has accepted, with the one that began the session.
     pub messages: u64,
     /// What this process has spent, which did nothing else: the client.
     pub client: Spent,
     /// What the server has spent.
     pub server: Spent,
-    /// What receiving them cost this process, also on its own.
-    pub receiver: Spent,
-    /// Messages that the other device did not get.
-    pub lost: u64,
 }
 
 /// Opens an account with a device whose store is in `folder`.
@@ -63,17 +59,16 @@ pub async fn device(folder: &Path, destination: Destination, invitation: String)
     Ok(founding.await?.upload().await?)
 }
 
-/// `sender` sends `messages`; then `receiver`, which was away, reads them.
+/// `sender` sends `messages` to `peer`.
 ///
 /// # Errors
-/// When either fails or takes too long.
+/// When it fails or takes too long.
 pub async fn send(
     sender: &mut Client,
-    receiver: &mut Client,
+    peer: UserId,
     messages: u64,
     server: Option<Watched>,
 ) -> anyhow::Result<Sent> {
-    let peer = receiver.account().user_id;
     // The session begins with the first message, which is not what is measured.
     send_batch(sender, peer, 1, 0).await?;
     let usage = || server.map(Watched::usage).transpose();
@@ -89,21 +84,24 @@ pub async fn send(
         (Some(after), Some(before)) => after.since(&before),
         _ => Spent::default(),
     };
+    Ok(Sent {
+        messages: messages + 1,
+        client: own,
+        server,
+    })
+}
+
+/// `receiver`, which was away, reads the `messages` that wait for it; what that cost this process.
+///
+/// # Errors
+/// When it fails, takes too long, or has not got exactly these.
+pub async fn receive(receiver: &mut Client, messages: u64) -> anyhow::Result<Spent> {
     let begin = Watched::own().usage()?;
     let known = receiver.device().journal_end()?;
     receiver.sync_until_caught_up(Instant::now() + PATIENCE).await?;
     let got = receiver.device().journal_end()?.saturating_sub(known);
-    ensure!(
-        got <= messages + 1,
-        "the receiver has {got} messages of {messages}"
-    );
-    Ok(Sent {
-        messages,
-        client: own,
-        server,
-        receiver: Watched::own().usage()?.since(&begin),
-        lost: messages + 1 - got,
-    })
+    ensure!(got == messages, "the receiver has {got} messages of {messages}");
+    Ok(Watched::own().usage()?.since(&begin))
 }
 
 async fn send_batch(

@@ -4,7 +4,11 @@ use std::{fs, time::Instant};
 
 use anyhow::{Context as _, anyhow};
 use argon2::{Algorithm, Argon2, Params, Version};
-use unhidra_client_native::{authority::Trust, client::Destination};
+use tempfile::TempDir;
+use unhidra_client_native::{
+    authority::Trust,
+    client::{Client, Destination},
+};
 use unhidra_load::{measure::Watched, sealed};
 
 use crate::bench::{
@@ -12,6 +16,8 @@ use crate::bench::{
     subject::{OURS, Ours, Transport},
 };
 
+/// Messages of a device.
+pub(in crate::bench) const SEALED: u64 = 10_000;
 const MIB: f64 = 1024.0 * 1024.0;
 /// The server's defaults (`services/identity`): memory in KiB, passes, lanes.
 const ARGON2: (u32, u32, u32) = (48 * 1024, 3, 1);
@@ -87,33 +93,53 @@ fn argon2id(times: u32) -> anyhow::Result<f64> {
     Ok(Watched::own().usage()?.since(&before).cpu_us_per(times.into()) / 1e3)
 }
 
-pub(super) fn sealed(bench: &mut Bench) -> anyhow::Result<()> {
-    let about = about("sealed-p2p");
-    let messages = if bench.options.size == Size::Quick {
-        200
-    } else {
-        10_000
-    };
+/// Two real devices on a server of their own.
+pub(in crate::bench) struct Devices {
+    pub(in crate::bench) sender: Client,
+    pub(in crate::bench) receiver: Client,
+    pub(in crate::bench) server: Watched,
+    _ours: Ours,
+    _folder: TempDir,
+}
+
+/// Starts a server with two devices whose stores lie on the disk.
+pub(in crate::bench) fn devices(bench: &Bench) -> anyhow::Result<Devices> {
     let mut ours = Ours::start(bench, Transport::Plain)?;
     let folder = tempfile::tempdir().context("make a folder")?;
     let destination = Destination {
         server: ours.server.url().parse().context("a server has a URL")?,
         trust: Trust::System,
     };
-    let mut devices = Vec::new();
-    for name in ["sender", "receiver"] {
+    let mut device = |name: &str| {
         let invitation = bench.runtime.block_on(ours.population.invite())?;
         let place = folder.path().join(name);
         let opening = sealed::device(&place, destination.clone(), invitation);
-        devices.push(bench.runtime.block_on(opening)?);
-    }
-    let [sender, receiver] = devices.as_mut_slice() else {
-        anyhow::bail!("there are two devices");
+        bench.runtime.block_on(opening)
     };
+    let (sender, receiver) = (device("sender")?, device("receiver")?);
+    Ok(Devices {
+        sender,
+        receiver,
+        server: ours.watched()?,
+        _ours: ours,
+        _folder: folder,
+    })
+}
+
+pub(super) fn sealed(bench: &mut Bench) -> anyhow::Result<()> {
+    let about = about("sealed-p2p");
+    let messages = if bench.options.size == Size::Quick {
+        200
+    } else {
+        SEALED
+    };
+    let mut devices = devices(bench)?;
+    let peer = devices.receiver.account().user_id;
     for _ in 0..bench.options.runs {
-        let sending = sealed::send(sender, receiver, messages, Some(ours.watched()?));
+        let sending = sealed::send(&mut devices.sender, peer, messages, Some(devices.server));
         let sent = bench.runtime.block_on(sending)?;
-        anyhow::ensure!(sent.lost == 0, "{} messages lost", sent.lost);
+        let receiving = sealed::receive(&mut devices.receiver, sent.messages);
+        let received = bench.runtime.block_on(receiving)?.cpu_us_per(messages);
         let client = sent.client;
         bench.sample(
             about,
@@ -124,7 +150,6 @@ pub(super) fn sealed(bench: &mut Bench) -> anyhow::Result<()> {
         bench.sample(about, "rate", client.rate(messages), "/s")?;
         let server = sent.server.cpu_us_per(messages);
         bench.sample(about, "server's CPU per message", server, "us")?;
-        let received = sent.receiver.cpu_us_per(messages);
         bench.sample(about, "receiving client's CPU per message", received, "us")?;
     }
     Ok(())
