@@ -4,6 +4,7 @@ mod anchors;
 mod api_fuzz;
 mod bench;
 mod chaos;
+mod flame;
 mod fuzz;
 mod hostile;
 mod invariants;
@@ -60,6 +61,8 @@ enum Command {
     Anchors(anchors::Anchors),
     /// Measure the server and reference servers beside each other under load
     Bench(bench::Bench),
+    /// Record where the time of a scenario goes, and draw it
+    Flame(flame::Flame),
     /// Live a mixed day with the server, among people who behave and among some who do not
     Soak(soak::Soak),
     /// Draw the reports in docs/plots
@@ -95,6 +98,7 @@ fn run() -> anyhow::Result<()> {
         Command::ApiFuzz(fuzz) => api_fuzz::run(&root, &fuzz),
         Command::Anchors(anchors) => anchors::run(&root, &anchors),
         Command::Bench(bench) => bench::run(&root, &bench),
+        Command::Flame(flame) => flame::run(&root, &flame),
         Command::Soak(soak) => soak::run(&root, &soak),
         Command::Plot => plot::run(&root),
         Command::Ci => suite::ci(&root),

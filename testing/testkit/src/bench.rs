@@ -6,11 +6,16 @@
 //!
 //! - [`scenario`]: what can be run   - [`subject`]: the servers   - [`goals`]: what has to be reached
 //! - [`growth`]: how costs run with sizes   - [`soak`]: everything at once, for long
+//! - [`flame`]: where the time goes, by [`perf`] into [`stacks`] and [`parts`]
 
+pub mod flame;
 pub mod goals;
 pub mod growth;
+pub mod parts;
+pub mod perf;
 pub mod scenario;
 pub mod soak;
+pub mod stacks;
 pub mod subject;
 
 use std::{fs, path::PathBuf, time::Duration};

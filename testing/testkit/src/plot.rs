@@ -4,8 +4,10 @@
 //! here knows where the figures come from; which charts are made of which report is [`pages`].
 //!
 //! - [`axis`]: where a value lies, and which values are named   - [`svg`]: the drawing   - [`pages`]: the charts of `docs`
+//! - [`flame`]: stacks as a flame graph
 
 mod axis;
+pub mod flame;
 pub mod pages;
 mod svg;
 

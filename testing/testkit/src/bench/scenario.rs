@@ -3,8 +3,8 @@
 mod crowd;
 mod killed;
 mod log;
-mod messages;
-mod single;
+pub(super) mod messages;
+pub(super) mod single;
 
 use std::{fmt, str::FromStr};
 

@@ -16,7 +16,7 @@ use unhidra_load::{
     reference::{Durability, serve},
     report::Report,
 };
-use unhidra_testkit::bench::{self, Bench, Options, Size, growth, machine, scenario::Scenario, soak};
+use unhidra_testkit::bench::{self, Bench, Options, Size, flame, growth, machine, scenario::Scenario, soak};
 
 /// Entries of a long log.
 const ENTRIES: u64 = 10_000_000;
@@ -38,6 +38,8 @@ enum Command {
     Growth(growth::Extent),
     /// Lives a mixed day, among people who behave and among some who do not
     Soak(soak::Extent),
+    /// Records where the time goes, and draws it
+    Flame(flame::Extent),
     /// Is a reference server, until it is killed
     Reference {
         /// Appends and synchronises this file before anything is passed on
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         Command::Run(run) => run.run(),
         Command::Growth(extent) => grow(&extent),
         Command::Soak(extent) => soak(&extent),
+        Command::Flame(extent) => flame(&extent),
         Command::Reference { log } => reference(log),
     };
     match result {
@@ -152,6 +155,12 @@ fn soak(extent: &soak::Extent) -> anyhow::Result<()> {
     println!("{}", soak.table());
     keep(extent.output.as_deref(), &soak)?;
     soak.verdict()
+}
+
+fn flame(extent: &flame::Extent) -> anyhow::Result<()> {
+    let mut bench = Bench::of_program(extent.program.clone(), progress())?;
+    println!("{}", flame::run(&mut bench, extent)?);
+    Ok(())
 }
 
 fn keep(output: Option<&Path>, report: &impl Serialize) -> anyhow::Result<()> {

@@ -35,7 +35,7 @@ pub(in crate::bench) struct Crowd {
 
 impl Crowd {
     /// The one that is there, or a new one.
-    fn of(bench: &mut Bench, transport: Transport) -> anyhow::Result<Self> {
+    pub(in crate::bench) fn of(bench: &mut Bench, transport: Transport) -> anyhow::Result<Self> {
         if let Some(place) = bench.crowds.iter().position(|crowd| crowd.transport == transport) {
             return Ok(bench.crowds.swap_remove(place));
         }
@@ -47,7 +47,7 @@ impl Crowd {
     }
 
     /// A server that has just been started, and who sits where.
-    fn fresh(&mut self, bench: &Bench) -> anyhow::Result<(Vec<Lane>, Watched)> {
+    pub(in crate::bench) fn fresh(&mut self, bench: &Bench) -> anyhow::Result<(Vec<Lane>, Watched)> {
         self.ours.restart()?;
         let lanes = bench.runtime.block_on(self.ours.population.lanes())?;
         Ok((lanes, self.ours.watched()?))

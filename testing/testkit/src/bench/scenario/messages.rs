@@ -22,10 +22,10 @@ const PAIR_WINDOW: u32 = 8;
 const RATE: f64 = 100.0;
 
 /// What flows where.
-struct Shape {
-    lanes: u32,
-    listeners: u32,
-    pace: Pace,
+pub(in crate::bench) struct Shape {
+    pub(in crate::bench) lanes: u32,
+    pub(in crate::bench) listeners: u32,
+    pub(in crate::bench) pace: Pace,
     counted: Counted,
 }
 
@@ -42,7 +42,7 @@ enum Server {
     Reference { _reference: Reference },
 }
 
-fn shape(scenario: Scenario, size: Size) -> Shape {
+pub(in crate::bench) fn shape(scenario: Scenario, size: Size) -> Shape {
     let quick = size == Size::Quick;
     let fanout = |listeners, pace| Shape {
         lanes: 1,
