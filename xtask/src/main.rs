@@ -4,6 +4,7 @@ mod anchors;
 mod api_fuzz;
 mod bench;
 mod chaos;
+mod count;
 mod flame;
 mod fuzz;
 mod hostile;
@@ -61,6 +62,8 @@ enum Command {
     Anchors(anchors::Anchors),
     /// Measure the server and reference servers beside each other under load
     Bench(bench::Bench),
+    /// Count the server's instructions for each unit of work, beside those counted before
+    Count(count::Count),
     /// Record where the time of a scenario goes, and draw it
     Flame(flame::Flame),
     /// Live a mixed day with the server, among people who behave and among some who do not
@@ -98,6 +101,7 @@ fn run() -> anyhow::Result<()> {
         Command::ApiFuzz(fuzz) => api_fuzz::run(&root, &fuzz),
         Command::Anchors(anchors) => anchors::run(&root, &anchors),
         Command::Bench(bench) => bench::run(&root, &bench),
+        Command::Count(options) => count::run(&root, &options),
         Command::Flame(flame) => flame::run(&root, &flame),
         Command::Soak(soak) => soak::run(&root, &soak),
         Command::Plot => plot::run(&root),

@@ -6,8 +6,11 @@
 //!
 //! - [`scenario`]: what can be run   - [`subject`]: the servers   - [`goals`]: what has to be reached
 //! - [`growth`]: how costs run with sizes   - [`soak`]: everything at once, for long
+//! - [`count`]: instructions, by [`callgrind`]
 //! - [`flame`]: where the time goes, by [`perf`] into [`stacks`] and [`parts`]
 
+pub mod callgrind;
+pub mod count;
 pub mod flame;
 pub mod goals;
 pub mod growth;

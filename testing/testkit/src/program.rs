@@ -13,6 +13,7 @@ const INHERITED: [&str; 3] = ["PATH", "TMPDIR", "LD_LIBRARY_PATH"];
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
+    runner: Vec<OsString>,
     environment: Vec<(&'static str, OsString)>,
 }
 
@@ -22,6 +23,7 @@ impl Program {
     pub fn at(path: impl AsRef<Path>) -> Self {
         Self {
             path: path.as_ref().to_owned(),
+            runner: Vec::new(),
             environment: Vec::new(),
         }
     }
@@ -30,6 +32,13 @@ impl Program {
     #[must_use]
     pub fn with(mut self, name: &'static str, value: OsString) -> Self {
         self.environment.push((name, value));
+        self
+    }
+
+    /// The same binary, whose runs are those of `runner`, such as a debugger with its arguments.
+    #[must_use]
+    pub fn under(mut self, runner: Vec<OsString>) -> Self {
+        self.runner = runner;
         self
     }
 
@@ -42,7 +51,12 @@ impl Program {
     /// A run in `folder`, which is also its home: neither configuration nor environment of the caller has a part in it.
     #[must_use]
     pub fn command(&self, folder: &Path) -> Command {
-        let mut command = Command::new(&self.path);
+        let mut words = self.runner.iter().map(OsString::as_os_str);
+        let mut command = Command::new(words.next().unwrap_or(self.path.as_os_str()));
+        command.args(words);
+        if !self.runner.is_empty() {
+            command.arg(&self.path);
+        }
         command.env_clear().env("HOME", folder).current_dir(folder);
         for name in INHERITED {
             #[expect(clippy::disallowed_methods, reason = "passed on to a child, not read")]

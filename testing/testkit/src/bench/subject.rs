@@ -90,13 +90,26 @@ impl Ours {
         transport: Transport,
         further: Vec<Setting>,
     ) -> anyhow::Result<Self> {
+        Self::start_as(bench, &Program::at(program), transport, further)
+    }
+
+    /// [`Ours::start_program`], run in another way than by its name.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_as(
+        bench: &Bench,
+        program: &Program,
+        transport: Transport,
+        further: Vec<Setting>,
+    ) -> anyhow::Result<Self> {
         let folder = folder()?;
         let mut settings: Vec<Setting> = SETTINGS.map(|(name, value)| (name, value.to_owned())).to_vec();
         settings.extend(further);
         if transport == Transport::Tls {
             settings.push(local_ca());
         }
-        let server = Server::configured(&Program::at(program), folder.path(), settings)?;
+        let server = Server::configured(program, folder.path(), settings)?;
         let endpoint = server.endpoint();
         let target = match transport {
             Transport::Plain => Target::plain(endpoint.address),

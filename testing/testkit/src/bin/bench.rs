@@ -16,7 +16,9 @@ use unhidra_load::{
     reference::{Durability, serve},
     report::Report,
 };
-use unhidra_testkit::bench::{self, Bench, Options, Size, flame, growth, machine, scenario::Scenario, soak};
+use unhidra_testkit::bench::{
+    self, Bench, Options, Size, count, flame, growth, machine, scenario::Scenario, soak,
+};
 
 /// Entries of a long log.
 const ENTRIES: u64 = 10_000_000;
@@ -38,6 +40,8 @@ enum Command {
     Growth(growth::Extent),
     /// Lives a mixed day, among people who behave and among some who do not
     Soak(soak::Extent),
+    /// Counts the server's instructions for each unit of work
+    Count(count::Extent),
     /// Records where the time goes, and draws it
     Flame(flame::Extent),
     /// Is a reference server, until it is killed
@@ -87,6 +91,7 @@ fn main() -> ExitCode {
         Command::Run(run) => run.run(),
         Command::Growth(extent) => grow(&extent),
         Command::Soak(extent) => soak(&extent),
+        Command::Count(extent) => count(&extent),
         Command::Flame(extent) => flame(&extent),
         Command::Reference { log } => reference(log),
     };
@@ -155,6 +160,20 @@ fn soak(extent: &soak::Extent) -> anyhow::Result<()> {
     println!("{}", soak.table());
     keep(extent.output.as_deref(), &soak)?;
     soak.verdict()
+}
+
+fn count(extent: &count::Extent) -> anyhow::Result<()> {
+    let mut bench = Bench::of_program(extent.program.clone(), progress())?;
+    let counted = count::run(&mut bench, extent)?;
+    let report = Report {
+        samples: counted.samples,
+        ..about(&extent.commit, "cargo xtask count")
+    };
+    if let Some(output) = &extent.output {
+        fs::write(output, report.json()?).with_context(|| format!("write {}", output.display()))?;
+    }
+    println!("{}", count::compare(extent, &report)?);
+    Ok(())
 }
 
 fn flame(extent: &flame::Extent) -> anyhow::Result<()> {
