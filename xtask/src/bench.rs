@@ -50,7 +50,7 @@ pub(crate) struct Bench {
 /// When a build fails, a message is lost or comes twice, or a server fails.
 pub(crate) fn run(root: &Path, bench: &Bench) -> anyhow::Result<()> {
     if bench.growth {
-        return crate::soak::growth(root);
+        return crate::soak::growth(root, &bench.extent());
     }
     let profile = bench.profile;
     build(root, "unhidra", profile)?;
@@ -77,14 +77,12 @@ pub(crate) fn run(root: &Path, bench: &Bench) -> anyhow::Result<()> {
     if bench.quick {
         measuring.arg("--quick");
     }
-    if let Some(runs) = bench.runs.or(bench.quick.then_some(1)) {
-        measuring.args(["--runs", &runs.to_string()]);
+    measuring.args(bench.extent());
+    if bench.quick && bench.runs.is_none() {
+        measuring.args(["--runs", "1"]);
     }
-    if let Some(seconds) = bench.seconds.or(bench.quick.then_some(1.0)) {
-        measuring.args(["--seconds", &seconds.to_string()]);
-    }
-    if let Some(entries) = bench.entries {
-        measuring.args(["--entries", &entries.to_string()]);
+    if bench.quick && bench.seconds.is_none() {
+        measuring.args(["--seconds", "1"]);
     }
     if let Some(revision) = &bench.compare {
         measuring
@@ -117,6 +115,19 @@ pub(crate) fn smoke(root: &Path) -> anyhow::Result<()> {
 }
 
 impl Bench {
+    /// How often, how long and how far, where it was said.
+    fn extent(&self) -> Vec<String> {
+        let said = [
+            ("--runs", self.runs.map(|runs| runs.to_string())),
+            ("--seconds", self.seconds.map(|seconds| seconds.to_string())),
+            ("--entries", self.entries.map(|entries| entries.to_string())),
+        ];
+        let said = said
+            .into_iter()
+            .filter_map(|(name, value)| Some([name.to_owned(), value?]));
+        said.flatten().collect()
+    }
+
     /// As a reader would type it.
     fn shown(&self) -> String {
         let mut words = vec!["cargo xtask bench".to_owned()];

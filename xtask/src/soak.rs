@@ -39,12 +39,12 @@ pub(crate) fn run(root: &Path, soak: &Soak) -> anyhow::Result<()> {
     generate(root, "soak", &soak.output, &further.concat())
 }
 
-/// Builds, then measures how costs run with sizes.
+/// Builds, then measures how costs run with sizes; `further` says how often, how long and how far.
 ///
 /// # Errors
 /// When a build fails, or a message is lost.
-pub(crate) fn growth(root: &Path) -> anyhow::Result<()> {
-    generate(root, "growth", Path::new("docs/plots/growth.json"), &[])
+pub(crate) fn growth(root: &Path, further: &[String]) -> anyhow::Result<()> {
+    generate(root, "growth", Path::new("docs/plots/growth.json"), further)
 }
 
 fn generate(root: &Path, what: &str, output: &Path, further: &[String]) -> anyhow::Result<()> {
