@@ -5,6 +5,7 @@
 //! change whose place is no longer found, or that does not compile, is an error: the list follows the code.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -78,7 +79,7 @@ pub(crate) fn check(root: &Path, options: &Invariants) -> anyhow::Result<()> {
         tree: folder.join("tree"),
         target: folder.join("target"),
     };
-    copy.follow(root)?;
+    copy.follow(root, &BTreeMap::new())?;
     for mutant in &wanted {
         copy.place(mutant)?;
     }
@@ -110,14 +111,15 @@ pub(crate) fn check(root: &Path, options: &Invariants) -> anyhow::Result<()> {
 }
 
 /// A copy of the tree that may be broken.
-struct Copy {
-    tree: PathBuf,
-    target: PathBuf,
+pub(crate) struct Copy {
+    pub(crate) tree: PathBuf,
+    pub(crate) target: PathBuf,
 }
 
 impl Copy {
-    /// Makes the copy equal to the tree, touching nothing that is equal already: what was built stays built.
-    fn follow(&self, root: &Path) -> anyhow::Result<()> {
+    /// Makes the copy equal to the tree, but for the files that are given `instead`, touching nothing that is equal
+    /// already: what was built stays built.
+    pub(crate) fn follow(&self, root: &Path, instead: &BTreeMap<PathBuf, String>) -> anyhow::Result<()> {
         let listed = Command::new("git")
             .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
             .current_dir(root)
@@ -129,9 +131,13 @@ impl Copy {
         );
         let listed = String::from_utf8(listed.stdout).context("files have names in UTF-8")?;
         for name in listed.split_terminator('\0') {
-            // Deleted, but still in the index.
-            let Ok(content) = fs::read(root.join(name)) else {
-                continue;
+            let content = match instead.get(Path::new(name)) {
+                Some(content) => content.clone().into_bytes(),
+                None => match fs::read(root.join(name)) {
+                    Ok(content) => content,
+                    // Deleted, but still in the index.
+                    Err(_) => continue,
+                },
             };
             let to = self.tree.join(name);
             if fs::read(&to).is_ok_and(|old| old == content) {

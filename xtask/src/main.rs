@@ -12,6 +12,7 @@ mod invariants;
 mod keyring;
 mod layers;
 mod model;
+mod mutants;
 mod oracle;
 mod plot;
 mod profile;
@@ -42,6 +43,8 @@ enum Command {
     Chaos(chaos::Chaos),
     /// Break each invariant of the protocol once, and see that its test fails
     Invariants(invariants::Invariants),
+    /// Break every line of the pair protocol in turn, and see that a test fails
+    Mutants(mutants::Mutants),
     /// Run random schedules of messages, crashes and attacks against the model of the pair protocol
     Simulate(simulate::Simulate),
     /// Run the symbolic models of the pair protocol, and compare what they show with what they say
@@ -91,6 +94,7 @@ fn run() -> anyhow::Result<()> {
         Command::Test => suite::test(&root),
         Command::Chaos(chaos) => chaos::run(&root, &chaos),
         Command::Invariants(options) => invariants::check(&root, &options),
+        Command::Mutants(options) => mutants::run(&root, &options),
         Command::Simulate(options) => simulate::run(&root, options.schedules),
         Command::Model => model::run(&root),
         Command::Fuzz(options) => fuzz::run(&root, &options),
