@@ -12,8 +12,9 @@ use zeroize::Zeroizing;
 use super::{
     failure,
     recent::Recent,
-    seal::{Salts, StoreKey, place},
+    seal::{StoreKey, place},
 };
+use crate::edge::Drawn;
 
 /// Rows that wait for the end of a step; when there are more, they go into the file before it.
 const MAX_PENDING: usize = 4_096;
@@ -22,7 +23,7 @@ const MAX_PENDING: usize = 4_096;
 pub(super) struct Open<'a> {
     tx: &'a rusqlite::Transaction<'a>,
     key: &'a StoreKey,
-    salts: Salts,
+    salts: Drawn,
     recent: &'a mut Recent,
     /// By place.
     pending: BTreeMap<Vec<u8>, (Table, Zeroizing<Vec<u8>>)>,
@@ -41,7 +42,7 @@ impl<'a> Open<'a> {
         Ok(Self {
             tx,
             key,
-            salts: Salts::new(),
+            salts: Drawn::new(),
             recent,
             pending: BTreeMap::new(),
             select: tx.prepare_cached("SELECT value FROM records WHERE tbl = ?1 AND key = ?2")?,
