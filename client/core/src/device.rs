@@ -32,6 +32,7 @@ use crate::{
     effects::Effects,
     identity::{Identity, NewIdentity},
     inbox::Inboxes,
+    new_ids::NewIds,
     outbox::{self, EntryNumber},
     peer::{Peer, StoredChain},
     record::Record as _,
@@ -59,7 +60,7 @@ pub enum Opened<S> {
 /// Where the id of a message comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageKey<'a> {
-    /// Nowhere: each message is a new one.
+    /// Drawn: each message is a new one.
     Random,
     /// Its place in a batch: feeding the batch again sends nothing twice.
     Batch {
@@ -213,18 +214,14 @@ impl<S: Store> Device<S> {
                 return Err(SubmitError::Blocked);
             }
             step.accept_contact(peer)?;
-            let mut plans = Plans::default();
+            let (mut plans, mut drawn) = (Plans::default(), NewIds::default());
             let mut ids = Vec::with_capacity(messages.len());
             let mut new = 0;
             for (key, content) in messages {
                 let content = content.encode()?;
                 let (msg_id, is_there) = match key {
                     // An id that is drawn is new: looking it up would cost as much as anything here.
-                    MessageKey::Random => {
-                        let mut id = [0; 16];
-                        step.rng.fill_bytes(&mut id);
-                        (MsgId::from_bytes(id), false)
-                    }
+                    MessageKey::Random => (drawn.draw(step.rng), false),
                     MessageKey::Batch { name, line } => {
                         let msg_id = step.me.batch_id(conversation, name, *line);
                         (msg_id, step.has_line(*line, conversation, msg_id, &content)?)

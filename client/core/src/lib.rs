@@ -33,6 +33,7 @@ pub mod identity_change;
 mod inbox;
 mod lists;
 pub mod message;
+mod new_ids;
 mod outbox;
 mod peer;
 mod prekeys;
