@@ -14,7 +14,7 @@ use http::{
     header::{SEC_WEBSOCKET_PROTOCOL, USER_AGENT},
 };
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_websockets::{ClientBuilder, Error as SocketError, Limits, MaybeTlsStream, Message};
+use tokio_websockets::{ClientBuilder, Config, Error as SocketError, Limits, MaybeTlsStream, Message};
 use unhidra_types::limits::MAX_FRAME_BYTES;
 use unhidra_wire::{
     close::Close,
@@ -30,6 +30,10 @@ const SUBPROTOCOL_FAMILY: &[u8] = b"unhidra.";
 
 /// What the client says it is.
 const AGENT: &str = concat!("unhidra/", env!("CARGO_PKG_VERSION"));
+
+/// Bytes of frames that are written at once. By the library's own threshold, 8 KiB, a window of messages takes a write for
+/// each ten of them, and on the other end a read.
+const WRITE_BYTES: usize = 64 * 1024;
 
 /// When silence means that the connection is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +125,7 @@ impl Connection {
             .uri(&route.server().websocket())
             .map_err(|_not_a_uri| ConnectError::NotOurServer)?
             .limits(Limits::default().max_payload_len(Some(MAX_FRAME_BYTES + FRAME_OVERHEAD)))
+            .config(Config::default().flush_threshold(WRITE_BYTES))
             .add_header(SEC_WEBSOCKET_PROTOCOL, protocols)
             .and_then(|builder| builder.add_header(USER_AGENT, HeaderValue::from_static(AGENT)))
             .map_err(ConnectError::Unreachable)?;
