@@ -23,6 +23,9 @@ use crate::{
 /// How long an entry can be given to a device that lacks it: 7 d.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 
+/// Entries that are read at once to be forgotten.
+const FORGOTTEN_AT_ONCE: usize = 256;
+
 /// The number of an entry: entries leave in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryNumber(pub(crate) u64);
@@ -178,15 +181,42 @@ impl Entry {
             .transpose()
     }
 
-    /// Forgets the entry that `newest` pushes beyond the bound, unless it is still queued.
-    pub(crate) fn forget_oldest(tx: &mut dyn Transaction, newest: EntryNumber) -> Result<(), StoreError> {
+    /// Forgets the entries that the `added` newest, up to `newest`, push beyond the bound, unless they are still queued.
+    pub(crate) fn forget_oldest(
+        tx: &mut dyn Transaction,
+        newest: EntryNumber,
+        added: u64,
+    ) -> Result<(), StoreError> {
         let bound = u64::try_from(MAX_OUTBOX_ENTRIES).unwrap_or(u64::MAX);
-        let Some(number) = newest.0.checked_sub(bound).map(EntryNumber) else {
+        let Some(last) = newest.0.checked_sub(bound) else {
             return Ok(());
         };
-        match Self::load(tx, &number.to_key())? {
-            Some(entry) if !Queued::is_unsent(tx, number)? => entry.forget(tx, number),
-            Some(_) | None => Ok(()),
+        // Looking up each in the queue would cost as much as forgetting it, and it is hardly ever there.
+        let unsent = Queued::first(tx, &State::PENDING)?;
+        let held = Queued::first(tx, &[State::Owed, State::Failed])?;
+        let is_before = |first: Option<EntryNumber>, number| first.is_none_or(|first| number < first);
+        let end = EntryNumber(last.saturating_add(1)).to_key();
+        let mut after = EntryNumber(last.saturating_sub(added));
+        loop {
+            let range = KeyRange::all().after(&after.to_key()).before(&end);
+            let rows = tx.scan(Self::TABLE, &range, Order::Ascending, FORGOTTEN_AT_ONCE)?;
+            let is_last = rows.len() < FORGOTTEN_AT_ONCE;
+            for row in rows {
+                let number = EntryNumber(last_number(Self::TABLE, &row.key)?);
+                after = number;
+                if !is_before(unsent, number) && Queued::is_unsent(tx, number)? {
+                    continue;
+                }
+                let entry = Self::decode(&row.value)?;
+                if is_before(held, number) {
+                    entry.erase(tx, number)?;
+                } else {
+                    entry.forget(tx, number)?;
+                }
+            }
+            if is_last {
+                return Ok(());
+            }
         }
     }
 
@@ -222,6 +252,11 @@ impl Entry {
     pub(crate) fn forget(&self, tx: &mut dyn Transaction, number: EntryNumber) -> Result<(), StoreError> {
         tx.delete(Table::Queue, &queue_key(State::Owed, number))?;
         tx.delete(Table::Queue, &queue_key(State::Failed, number))?;
+        self.erase(tx, number)
+    }
+
+    /// [`Entry::forget`] for an entry that is not queued.
+    fn erase(&self, tx: &mut dyn Transaction, number: EntryNumber) -> Result<(), StoreError> {
         tx.delete(Table::OutboxIndex, &self.index_key())?;
         tx.delete(Self::TABLE, &number.to_key())?;
         Ok(())
@@ -273,6 +308,19 @@ impl Queued {
         number: EntryNumber,
     ) -> Result<(), StoreError> {
         self.save(tx, &queue_key(state, number))
+    }
+
+    /// The first entry that is in one of `states`.
+    fn first(tx: &mut dyn Transaction, states: &[State]) -> Result<Option<EntryNumber>, StoreError> {
+        let mut first: Option<EntryNumber> = None;
+        for state in states {
+            let range = KeyRange::prefix(&[state.to_byte()]);
+            for row in tx.scan(Self::TABLE, &range, Order::Ascending, 1)? {
+                let number = EntryNumber(last_number(Self::TABLE, &row.key)?);
+                first = Some(first.map_or(number, |first| first.min(number)));
+            }
+        }
+        Ok(first)
     }
 
     /// Whether an entry is still to reach the server.

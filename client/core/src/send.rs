@@ -15,7 +15,7 @@ use crate::{
     effects::{Need, Notice, OutboxChange},
     epochs::capabilities,
     outbox::{Entry, EntryNumber, Queued, SealedBody, SealedCapsule, SealedMessage, State, parts},
-    step::Step,
+    step::{ENTRIES, Step},
     store::StoreError,
 };
 
@@ -116,13 +116,14 @@ impl Step<'_> {
 
     /// Puts a new entry at the end of the outbox.
     pub(crate) fn enqueue(&mut self, entry: &Entry, queued: &Queued, state: State) -> Result<(), StoreError> {
-        let number = EntryNumber(self.next_number("outbox")?);
+        let number = EntryNumber(self.next_number(ENTRIES)?);
         entry.save_at(self.tx, number)?;
         queued.enqueue(self.tx, state, number)?;
         if state == State::Ready {
             self.effects.outbox = self.effects.outbox.max(OutboxChange::Grown);
         }
-        Entry::forget_oldest(self.tx, number)
+        self.enqueued += 1;
+        Ok(())
     }
 
     /// Goes on with drafts, stale entries and owed devices, as far as one step may.

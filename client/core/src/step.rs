@@ -17,6 +17,7 @@ use crate::{
     conversation::Conversation,
     effects::{Effects, Need, Notice},
     identity::Identity,
+    outbox::{Entry, EntryNumber},
     peer::{Peer, PeerDevice, StoredChain},
     record::{Record, key, last_number},
     repair::Repair,
@@ -40,6 +41,8 @@ const MAX_CACHED_CHAINS: usize = 1_024;
 pub(crate) const MAX_LOGS: u64 = 16_384;
 /// Counts the rows of [`Table::Cursors`].
 const LOGS: &str = "logs";
+/// Counts the entries that the outbox ever had.
+pub(crate) const ENTRIES: &str = "outbox";
 
 /// A step.
 pub(crate) struct Step<'a> {
@@ -58,6 +61,8 @@ pub(crate) struct Step<'a> {
     cursors: BTreeMap<ConversationId, Loaded<Option<u64>>>,
     repairs: BTreeMap<(UserId, DeviceId), Loaded<Repair>>,
     own_version: Option<ListVersion>,
+    /// Entries that this step has put into the outbox.
+    pub(crate) enqueued: u64,
     /// The last message that the server has taken, when this step has learnt of it.
     pub(crate) last_taken: Option<LastTaken>,
 }
@@ -90,12 +95,16 @@ impl<'a> Step<'a> {
             cursors: BTreeMap::new(),
             repairs: BTreeMap::new(),
             own_version: None,
+            enqueued: 0,
             last_taken: None,
         }
     }
 
     /// Writes everything that was changed. The step's effects are good once the transaction has committed.
     pub(crate) fn finish(self) -> Result<Effects, StoreError> {
+        if let Some(newest) = self.numbers.get(ENTRIES) {
+            Entry::forget_oldest(self.tx, EntryNumber(*newest), self.enqueued)?;
+        }
         for sessions in self.sessions.into_values() {
             if sessions.changed {
                 let key = sessions_key(sessions.value.peer());
