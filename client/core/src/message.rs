@@ -74,6 +74,14 @@ impl StoredMessage {
 impl Record for StoredMessage {
     const TABLE: Table = Table::Messages;
 
+    fn size(&self) -> usize {
+        let body = match &self.body {
+            MessageBody::Text(text) => text.len(),
+            MessageBody::Unsupported(content) => content.len(),
+        };
+        128 + body
+    }
+
     /// `msg_id(16) sender(16) device(16) sent_at(8) server_time(8) body_hash(32) missing_before(8) kind(1) body`.
     fn write(&self, out: &mut Vec<u8>) {
         out.extend(self.msg_id.as_bytes());

@@ -11,6 +11,11 @@ pub(crate) trait Record: Sized {
     /// Where it is kept.
     const TABLE: Table;
 
+    /// About how many bytes the fields have.
+    fn size(&self) -> usize {
+        128
+    }
+
     /// Appends the fields.
     fn write(&self, out: &mut Vec<u8>);
 
@@ -33,7 +38,8 @@ pub(crate) trait Record: Sized {
     }
 
     fn save(&self, tx: &mut dyn Transaction, key: &[u8]) -> Result<(), StoreError> {
-        let mut out = vec![VERSION];
+        let mut out = Vec::with_capacity(1 + self.size());
+        out.push(VERSION);
         self.write(&mut out);
         tx.put(Self::TABLE, key, &out)
     }

@@ -19,6 +19,11 @@ const AGAIN: u8 = 0x80;
 impl Record for Entry {
     const TABLE: Table = Table::Outbox;
 
+    fn size(&self) -> usize {
+        let sealed = self.sealed.as_ref().map_or(0, SealedMessage::size);
+        64 + self.content.len() + sealed
+    }
+
     /// `conversation(16) msg_id(16) dest?(1 | 16) content sealed(1: 0 no, 1 with a body, 2 without)`, then, if sealed,
     /// `sent_at(8) K_b|hash(64) lists(1 | user(16) version(4) hash(32) each) capsules(1 | device(16) cert_hash(32) kind(1)
     /// bytes each) body`. Without a body, `attempt(1)` comes first, and neither key nor body is there.
@@ -63,6 +68,12 @@ impl Record for Entry {
 }
 
 impl SealedMessage {
+    fn size(&self) -> usize {
+        let body = self.body.as_ref().map_or(0, |body| 68 + body.object.len());
+        let capsules = self.capsules.iter().map(|capsule| 53 + capsule.bytes.len());
+        16 + 52 * self.lists.len() + capsules.sum::<usize>() + body
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         out.extend(self.sent_at.as_millis().to_be_bytes());
         if let Some(body) = &self.body {

@@ -3,7 +3,7 @@
 //! What a step writes goes into the file at its end, in the order of the keys. Rows of a table lie together then, and not
 //! between the others of their message: the queue's rows, which go one by one, would else be on as many pages as messages.
 
-use std::{collections::BTreeMap, mem};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 use rusqlite::{CachedStatement, OptionalExtension as _, params};
 use unhidra_client::store::{KeyRange, Order, Row, StoreError, Table, Transaction};
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{
     failure,
-    recent::Recent,
+    recent::{Opened, Recent},
     seal::{StoreKey, place},
 };
 use crate::edge::Drawn;
@@ -26,7 +26,7 @@ pub(super) struct Open<'a> {
     salts: Drawn,
     recent: &'a mut Recent,
     /// By place.
-    pending: BTreeMap<Vec<u8>, (Table, Zeroizing<Vec<u8>>)>,
+    pending: BTreeMap<Vec<u8>, (Table, Opened)>,
     // A step of many messages runs each a thousand times.
     select: CachedStatement<'a>,
     upsert: CachedStatement<'a>,
@@ -64,12 +64,6 @@ impl<'a> Open<'a> {
         }
         Ok(())
     }
-
-    fn keep(&mut self, table: Table, place: &[u8], value: &[u8]) {
-        if Recent::keeps(table) {
-            self.recent.put(place, value);
-        }
-    }
 }
 
 impl Transaction for Open<'_> {
@@ -91,16 +85,20 @@ impl Transaction for Open<'_> {
             .optional()
             .map_err(failure)?
             .transpose()?;
-        if let Some(value) = &value {
-            self.keep(table, &place, value);
+        if let Some(value) = &value
+            && Recent::keeps(table)
+        {
+            self.recent.put(&place, Arc::new(Zeroizing::new(value.clone())));
         }
         Ok(value)
     }
 
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let place = place(table, key);
-        self.keep(table, &place, value);
-        let value = Zeroizing::new(value.to_vec());
+        let value = Arc::new(Zeroizing::new(value.to_vec()));
+        if Recent::keeps(table) {
+            self.recent.put(&place, Arc::clone(&value));
+        }
         self.pending.insert(place, (table, value));
         if self.pending.len() > MAX_PENDING {
             self.write()?;

@@ -4,7 +4,7 @@
 //! so that it need not be looked up and opened again. It is true while nobody else has written to the file, which SQLite
 //! tells at the begin of a transaction; a step that did not commit takes everything with it.
 
-use std::{collections::HashMap, mem};
+use std::{collections::HashMap, mem, sync::Arc};
 
 use unhidra_client::store::Table;
 use zeroize::Zeroizing;
@@ -12,12 +12,15 @@ use zeroize::Zeroizing;
 /// Bytes of records in each of two generations; when the younger one has more, it becomes the older, and the older goes.
 const GENERATION_BYTES: usize = 1024 * 1024;
 
+/// A record, opened: here, and on its way into the file.
+pub(super) type Opened = Arc<Zeroizing<Vec<u8>>>;
+
 /// Records by table and key.
 #[derive(Default)]
 pub(super) struct Recent {
-    young: HashMap<Vec<u8>, Zeroizing<Vec<u8>>>,
+    young: HashMap<Vec<u8>, Opened>,
     young_bytes: usize,
-    old: HashMap<Vec<u8>, Zeroizing<Vec<u8>>>,
+    old: HashMap<Vec<u8>, Opened>,
     /// The version of the file that they are of; `None` while a step is open.
     version: Option<i64>,
 }
@@ -47,14 +50,16 @@ impl Recent {
     }
 
     /// Keeps what was written or read at `place`.
-    pub(super) fn put(&mut self, place: &[u8], record: &[u8]) {
-        self.forget(place);
+    pub(super) fn put(&mut self, place: &[u8], record: Opened) {
         if self.young_bytes > GENERATION_BYTES {
             self.old = mem::take(&mut self.young);
             self.young_bytes = 0;
         }
-        self.young_bytes += size(place, record);
-        self.young.insert(place.to_vec(), Zeroizing::new(record.to_vec()));
+        self.young_bytes += size(place, &record);
+        match self.young.insert(place.to_vec(), record) {
+            Some(former) => self.young_bytes -= size(place, &former),
+            None => drop(self.old.remove(place)),
+        }
     }
 
     /// Forgets what was at `place`.
@@ -151,10 +156,10 @@ mod tests {
     #[test]
     fn it_keeps_what_is_recent_within_its_bound() {
         let mut recent = Recent::default();
-        let record = vec![7; 1_000];
+        let record = Arc::new(Zeroizing::new(vec![7; 1_000]));
         for number in 0_u64..10_000 {
-            recent.put(&number.to_be_bytes(), &record);
-            recent.put(&number.to_be_bytes(), &record);
+            recent.put(&number.to_be_bytes(), Arc::clone(&record));
+            recent.put(&number.to_be_bytes(), Arc::clone(&record));
             let kept = recent.young.len() + recent.old.len();
             assert!(kept * record.len() <= 2 * GENERATION_BYTES + 2 * record.len());
         }
