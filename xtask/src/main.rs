@@ -6,6 +6,7 @@ mod bench;
 mod chaos;
 mod count;
 mod flame;
+mod compare;
 mod fuzz;
 mod hostile;
 mod invariants;
@@ -53,6 +54,8 @@ enum Command {
     Fuzz(fuzz::Fuzz),
     /// Have the protocol's second implementation, in Python, make traces, and replay them on ours
     Oracle(oracle::Oracle),
+    /// Measure the pair protocol beside vodozemac's and libsignal's
+    Compare(compare::Compare),
     /// Run the tests that need a keyring, with one of their own
     Keyring,
     /// Attack a server in every way that costs nothing, while others talk on it
@@ -99,6 +102,7 @@ fn run() -> anyhow::Result<()> {
         Command::Model => model::run(&root),
         Command::Fuzz(options) => fuzz::run(&root, &options),
         Command::Oracle(options) => oracle::run(&root, &options),
+        Command::Compare(options) => compare::run(&root, &options),
         Command::Keyring => keyring::run(&root),
         Command::Hostile(hostile) => hostile::run(&root, &hostile),
         Command::TlsCheck => tls_check::run(&root),
