@@ -5,7 +5,7 @@
 //! change whose place is no longer found, or that does not compile, is an error: the list follows the code.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -60,15 +60,7 @@ pub(crate) fn check(root: &Path, options: &Invariants) -> anyhow::Result<()> {
     let list = fs::read_to_string(root.join(LIST)).context("read the list of mutants")?;
     let List { mutant: mutants } = toml::from_str(&list).context("read the list of mutants")?;
     let table = fs::read_to_string(root.join(TABLE)).context("read the table of invariants")?;
-    for Mutant { invariant, says, .. } in &mutants {
-        let row = table
-            .lines()
-            .find(|line| line.starts_with(&format!("| {invariant} |")));
-        ensure!(
-            row.is_some_and(|row| row.contains(says.as_str())),
-            "{TABLE}: the row of invariant {invariant} does not name the mutant `{says}`"
-        );
-    }
+    agree(&mutants, &table)?;
     let wanted: Vec<_> = mutants
         .into_iter()
         .filter(|mutant| options.only.is_empty() || options.only.contains(&mutant.invariant))
@@ -83,6 +75,7 @@ pub(crate) fn check(root: &Path, options: &Invariants) -> anyhow::Result<()> {
     for mutant in &wanted {
         copy.place(mutant)?;
     }
+    copy.pass(&wanted)?;
     println!("| # | Mutant | Noticed by |\n|---|---|---|");
     let mut unnoticed = Vec::new();
     for mutant in &wanted {
@@ -107,6 +100,31 @@ pub(crate) fn check(root: &Path, options: &Invariants) -> anyhow::Result<()> {
         unnoticed.join("\n")
     );
     println!("{} mutants, each noticed", wanted.len());
+    Ok(())
+}
+
+/// Every mutant stands in the row of its invariant, and every row has one.
+fn agree(mutants: &[Mutant], table: &str) -> anyhow::Result<()> {
+    for Mutant { invariant, says, .. } in mutants {
+        let row = table
+            .lines()
+            .find(|line| line.starts_with(&format!("| {invariant} |")));
+        ensure!(
+            row.is_some_and(|row| row.contains(says.as_str())),
+            "{TABLE}: the row of invariant {invariant} does not name the mutant `{says}`"
+        );
+    }
+    // Rows of later stages have no fourth column.
+    for row in table.lines().filter(|line| line.matches(" | ").count() >= 3) {
+        let number = row.strip_prefix("| ").and_then(|row| row.split_once(' '));
+        let Some(number) = number.and_then(|(number, _)| number.parse::<u32>().ok()) else {
+            continue;
+        };
+        ensure!(
+            mutants.iter().any(|mutant| mutant.invariant == number),
+            "{LIST}: nothing breaks invariant {number}"
+        );
+    }
     Ok(())
 }
 
@@ -172,25 +190,48 @@ impl Copy {
         }
     }
 
-    /// Whether a test that passes without the mutant fails with it.
+    /// Runs the tests of all mutants in the whole copy: once, because mending it for each mutant would compile it anew.
+    fn pass(&self, mutants: &[Mutant]) -> anyhow::Result<()> {
+        let packages: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.package.as_str()).collect();
+        for package in packages {
+            let tests: Vec<&String> = mutants
+                .iter()
+                .filter(|mutant| mutant.package == package)
+                .flat_map(|mutant| &mutant.tests)
+                .collect();
+            let whole = self.test(package, tests.iter().copied())?;
+            ensure!(
+                whole.status.success(),
+                "tests of {package} fail without a mutant:\n{}",
+                String::from_utf8_lossy(&whole.stderr)
+            );
+            let listed = self
+                .cargo(package, "list", &["--message-format", "oneline"])
+                .output()
+                .context("list the tests of the copy")?;
+            let listed = String::from_utf8_lossy(&listed.stdout);
+            // A name that no test has is lost among the others, and would never fail.
+            for test in tests {
+                ensure!(listed.contains(test.as_str()), "{package} has no test `{test}`");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a test, all of which pass without the mutant, fails with it.
     fn try_out(&self, mutant: &Mutant) -> anyhow::Result<bool> {
-        let whole_copy = self.test(mutant)?;
-        ensure!(
-            whole_copy.status.success(),
-            "the tests of invariant {} fail without a mutant:\n{}",
-            mutant.invariant,
-            String::from_utf8_lossy(&whole_copy.stderr)
-        );
         let (before, after) = self.place(mutant)?;
         let file = self.tree.join(&mutant.file);
         let whole = |middle: &str| format!("{before}{middle}{after}");
         fs::write(&file, whole(&mutant.replace)).context("break the copy")?;
         let built = self
-            .cargo(mutant, &["--no-run"])
+            .cargo(&mutant.package, "run", &["--no-run"])
             .output()
             .context("build the copy");
         let noticed = match built {
-            Ok(output) if output.status.success() => self.test(mutant).map(|tested| !tested.status.success()),
+            Ok(output) if output.status.success() => self
+                .test(&mutant.package, &mutant.tests)
+                .map(|tested| !tested.status.success()),
             Ok(output) => Err(anyhow::anyhow!(
                 "the mutant of invariant {} does not compile:\n{}",
                 mutant.invariant,
@@ -202,20 +243,22 @@ impl Copy {
         noticed
     }
 
-    /// Runs the mutant's tests.
-    fn test(&self, mutant: &Mutant) -> anyhow::Result<Output> {
-        let mut tests = vec!["--"];
-        tests.extend(mutant.tests.iter().map(String::as_str));
-        self.cargo(mutant, &tests)
+    /// Runs the tests of these names, or parts of them.
+    fn test<'a>(&self, package: &str, tests: impl IntoIterator<Item = &'a String>) -> anyhow::Result<Output> {
+        let mut arguments = vec!["--"];
+        arguments.extend(tests.into_iter().map(String::as_str));
+        self.cargo(package, "run", &arguments)
             .stdin(Stdio::null())
             .output()
             .context("run the tests of the copy")
     }
 
-    fn cargo(&self, mutant: &Mutant, arguments: &[&str]) -> Command {
+    fn cargo(&self, package: &str, act: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("cargo");
         command
-            .args(["nextest", "run", "--package", &mutant.package])
+            .args(["nextest", act, "--package", package])
+            // Compiled dozens of times and run for seconds: optimising costs more than it gains.
+            .args(["--config", "profile.dev.package.unhidra-pair.opt-level=0"])
             .args(arguments)
             .current_dir(&self.tree)
             .env("CARGO_TARGET_DIR", &self.target)
