@@ -52,6 +52,8 @@ pub use header::fuzz_header;
 pub use introduction::{Introduction, IntroductionError, SeenEk};
 #[doc(hidden)]
 pub use padding::fuzz_padding;
+#[doc(hidden)]
+pub use pq_part::fuzz_part;
 pub use prekey_message::{EkHash, PrekeyPrefix};
 pub use prekeys::{PrekeyStore, Publisher};
 pub use sessions::{Content, Opened, Outgoing, Received, Sealed, SessionSet};

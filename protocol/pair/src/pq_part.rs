@@ -7,8 +7,9 @@ use unhidra_chain::{codec::concat, label};
 use unhidra_crypto::{
     aead::{NONCE_BYTES, TAG_BYTES},
     hash::sha256,
-    kem::{CIPHERTEXT_BYTES, ENCAPSULATION_KEY_BYTES},
+    kem::{CIPHERTEXT_BYTES, DecapsulationKey, ENCAPSULATION_KEY_BYTES, EncapsulationKey, SEED_BYTES},
 };
+use unhidra_types::Secret;
 
 use crate::{
     error::SealError,
@@ -53,15 +54,11 @@ impl Part {
         header: &EncHeader,
         rng: &mut R,
     ) -> Result<Vec<u8>, SealError> {
-        let plaintext: [u8; PART_BYTES] = match self {
-            Self::Key(key) => **key,
-            Self::Ciphertext(ciphertext) => concat(&[ciphertext.as_slice(), &PADDING]),
-        };
         let mut nonce = [0; NONCE_BYTES];
         rng.fill_bytes(&mut nonce);
         let sealed = header_key
             .aead()
-            .seal(&nonce, &aad(header), &plaintext)
+            .seal(&nonce, &aad(header), &self.to_bytes())
             .map_err(|_| SealError::TooLong)?;
         Ok([nonce.as_slice(), &sealed].concat())
     }
@@ -75,11 +72,45 @@ impl Part {
     ) -> Option<Self> {
         let (nonce, sealed) = sealed.split_first_chunk()?;
         let plaintext = header_key.aead().open(nonce, &aad(header), sealed).ok()?;
+        Self::from_bytes(kind, &plaintext)
+    }
+
+    fn to_bytes(&self) -> [u8; PART_BYTES] {
+        match self {
+            Self::Key(key) => **key,
+            Self::Ciphertext(ciphertext) => concat(&[ciphertext.as_slice(), &PADDING]),
+        }
+    }
+
+    fn from_bytes(kind: PartKind, bytes: &[u8]) -> Option<Self> {
         match kind {
-            PartKind::Key => Some(Self::Key(Box::new(plaintext.try_into().ok()?))),
+            PartKind::Key => Some(Self::Key(Box::new(bytes.try_into().ok()?))),
             PartKind::Ciphertext => {
-                let (ciphertext, padding) = plaintext.split_first_chunk()?;
+                let (ciphertext, padding) = bytes.split_first_chunk()?;
                 (padding == PADDING).then(|| Self::Ciphertext(Box::new(*ciphertext)))
+            }
+        }
+    }
+}
+
+/// Reads `bytes` as a part of either kind, and does what is done with a part whose message has passed its tag.
+#[doc(hidden)]
+pub fn fuzz_part(bytes: &[u8]) {
+    for kind in [PartKind::Key, PartKind::Ciphertext] {
+        let Some(part) = Part::from_bytes(kind, bytes) else {
+            continue;
+        };
+        assert_eq!(part.to_bytes(), bytes);
+        match part {
+            Part::Key(key) => {
+                if let Ok(read) = EncapsulationKey::from_bytes(&key) {
+                    assert_eq!(read.to_bytes(), *key);
+                }
+            }
+            Part::Ciphertext(ciphertext) => {
+                let key = DecapsulationKey::from_seed(&Secret::new([0; SEED_BYTES]));
+                let secret = key.decapsulate(&ciphertext);
+                assert_eq!(secret, key.decapsulate(&ciphertext));
             }
         }
     }

@@ -1,16 +1,18 @@
 //! Decoders: none panics, and what one takes is written again byte for byte, or at least means the same again.
 
 use bytes::Bytes;
-use unhidra_chain::{Bundle, Chain, Record, safety_number::VerificationCode};
+use unhidra_chain::{
+    Bundle, Chain, DeviceIdentity, Record,
+    prekey::{KemPrekey, OneTimePrekey, SignedPrekey},
+};
 use unhidra_crypto::hash::sha256;
 use unhidra_pair::{
     Address, Capsule, PrekeyPrefix, SessionSet,
     body::{self, Context, Plaintext},
-    fuzz_header, fuzz_padding,
-    linking::LinkCode,
+    fuzz_header, fuzz_padding, fuzz_part,
     prekeys::Prekey,
-    recovery::WrappedIdentity,
 };
+use unhidra_tree::{Hash, verify_consistency, verify_inclusion};
 use unhidra_types::{ConversationId, DeviceId, MsgId, Secret, UserId};
 use unhidra_wire::{
     content::Content,
@@ -50,8 +52,20 @@ pub fn records(data: &[u8]) {
     }
 }
 
-/// A bundle as the server hands it out.
+/// A bundle as the server hands it out, each kind of prekey, and what names a device.
 pub fn bundle(data: &[u8]) {
+    if let Ok(key) = SignedPrekey::parse(data) {
+        assert_eq!(key.to_bytes(), data);
+    }
+    if let Ok(key) = KemPrekey::parse(data) {
+        assert_eq!(key.to_bytes(), data);
+    }
+    if let Ok(key) = OneTimePrekey::parse(data) {
+        assert_eq!(key.to_bytes(), data);
+    }
+    if let Ok(identity) = DeviceIdentity::parse(data) {
+        assert_eq!(identity.to_bytes(), data);
+    }
     if let Ok(bundle) = Bundle::parse(data) {
         assert_eq!(bundle.to_bytes(), data);
     }
@@ -65,9 +79,10 @@ pub fn prefix(data: &[u8]) {
     }
 }
 
-/// A header under the encryption, and an encrypted one.
+/// A header under the encryption, and a post-quantum part under it.
 pub fn header(data: &[u8]) {
     fuzz_header(data);
+    fuzz_part(data);
 }
 
 /// A padded plaintext.
@@ -86,6 +101,9 @@ pub fn body(data: &[u8]) {
         },
     };
     let me = UserId::from_bytes([5; 16]);
+    if let Ok(capsule) = Capsule::from_bytes(data) {
+        assert_eq!(capsule.to_bytes().expose().as_slice(), data);
+    }
     let capsule = Capsule {
         key: Secret::new([6; 32]),
         hash: sha256(&[data]),
@@ -138,18 +156,25 @@ pub fn stored(data: &[u8]) {
     }
 }
 
-/// Codes and wraps that people or the server hand over.
-pub fn linking(data: &[u8]) {
-    if let Ok(code) = LinkCode::parse(data) {
-        assert_eq!(code.to_bytes().expose().as_slice(), data);
-    }
-    if let Ok(code) = VerificationCode::parse(data) {
-        assert_eq!(code.to_bytes().as_slice(), data);
-    }
-    if let Ok(wrap) = WrappedIdentity::parse(data) {
-        assert_eq!(wrap.to_bytes().as_slice(), data);
-    }
-    if let Ok(text) = std::str::from_utf8(data) {
-        assert!(LinkCode::parse_text(text).is_err() || text.len() >= LinkCode::TEXT_LETTERS);
-    }
+/// Proofs about a log: two numbers of eight bytes, then hashes. One that holds does not hold about another root.
+pub fn proofs(data: &[u8]) {
+    let Some(([number, size], rest)) = split_numbers(data) else {
+        return;
+    };
+    let (hashes, _) = rest.as_chunks::<32>();
+    let [first, second, path @ ..] = hashes else {
+        return;
+    };
+    let other: Hash = second.map(|byte| !byte);
+    let is_in = |root| verify_inclusion(number, first, size, root, path).is_ok();
+    assert!(!(is_in(second) && is_in(&other)));
+    let begins = |root| verify_consistency(number, first, size, root, path).is_ok();
+    assert!(!(begins(second) && begins(&other)) || number == 0);
+}
+
+fn split_numbers(data: &[u8]) -> Option<([u64; 2], &[u8])> {
+    let (numbers, rest) = data.split_first_chunk::<16>()?;
+    let (first, second) = numbers.split_at(8);
+    let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
+    Some(([number(first)?, number(second)?], rest))
 }
