@@ -70,6 +70,10 @@ pub enum Need {
     /// [`Device::pending_upload`](crate::Device::pending_upload) is to be uploaded; for
     /// [`Device::prekeys_uploaded`](crate::Device::prekeys_uploaded).
     UploadPrekeys,
+    /// [`Device::opening_failures`](crate::Device::opening_failures) are to be reported; for
+    /// [`Device::failures_reported`](crate::Device::failures_reported). What does not arrive is said at a later
+    /// connection.
+    ReportFailures,
 }
 
 /// Something that happened, for people. Messages are read from the store, where each stands once.

@@ -28,6 +28,7 @@ pub mod device;
 mod directory;
 pub mod effects;
 mod epochs;
+pub mod failures;
 pub mod identity;
 pub mod identity_change;
 mod inbox;

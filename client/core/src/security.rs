@@ -2,6 +2,7 @@
 
 use unhidra_chain::codec::{Malformed, Reader};
 use unhidra_types::{ConversationId, DeviceId, Timestamp, UserId};
+use unhidra_wire::rest::OpeningFailure;
 
 use crate::{record::Record, store::Table};
 
@@ -97,19 +98,30 @@ suspicions! {
 }
 
 impl Suspicion {
-    /// Whether a message of somebody was not opened for it, so that it is a failure of decryption; else it is about what
-    /// a device or the server said.
+    /// As the server's administrators see it, when a message of somebody was not opened for it; else the reason is about
+    /// what a device or the server said.
     #[must_use]
-    pub const fn is_unopened(self) -> bool {
-        !matches!(
-            self,
+    pub const fn opening_failure(self) -> Option<OpeningFailure> {
+        Some(match self {
+            Self::Malformed => OpeningFailure::Malformed,
+            Self::Replay => OpeningFailure::Replay,
+            Self::NoSession => OpeningFailure::NoSession,
+            Self::UnknownPrekey => OpeningFailure::UnknownPrekey,
+            Self::KeyGone => OpeningFailure::KeyGone,
+            Self::SkipTooFar => OpeningFailure::SkipTooFar,
+            Self::BadTag => OpeningFailure::BadTag,
+            Self::UnknownDevice => OpeningFailure::UnknownDevice,
+            Self::Downgrade => OpeningFailure::Downgrade,
+            Self::Unsupported => OpeningFailure::Unsupported,
+            Self::IdentityChanged => OpeningFailure::IdentityChanged,
+            Self::NoCapsule => OpeningFailure::NoCapsule,
             Self::Misplaced
-                | Self::RetryOfStranger
-                | Self::UnprovenList
-                | Self::Unasked
-                | Self::ImpossibleStock
-                | Self::EpochOverdue
-        )
+            | Self::RetryOfStranger
+            | Self::UnprovenList
+            | Self::Unasked
+            | Self::ImpossibleStock
+            | Self::EpochOverdue => return None,
+        })
     }
 
     pub(crate) fn from_number(number: u8) -> Option<Self> {

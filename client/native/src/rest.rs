@@ -17,8 +17,8 @@ use unhidra_wire::audit::{AuditKey, ConsistencyProof, InclusionProof, TreeHead, 
 use unhidra_wire::rest::{
     AppendEntry, AppendedEntry, BeginSession, Bundles, ChainHead, ChainRecords, Conversation, Conversations,
     Devices, Enrolment, Entries, ExtendChain, Hidden, Invitation, Invite, LinkMessage, LinkMessages, LogIn,
-    Me, OpenAccount, OpenConversation, Problem, ProblemCode, Recovery, Refresh, ReplaceIdentity,
-    ReplaceRecovery, Stock, TakeBundles, Tokens, UploadPrekeys, User,
+    Me, OpenAccount, OpenConversation, OpeningFailures, Problem, ProblemCode, Recovery, Refresh,
+    ReplaceIdentity, ReplaceRecovery, Stock, TakeBundles, Tokens, UploadPrekeys, User,
 };
 
 pub use self::error::{Refusal, RestError};
@@ -95,6 +95,21 @@ impl Rest {
     pub async fn reach(&self) -> Result<(), RestError> {
         self.request(Method::GET, "/healthz").send().await?;
         Ok(())
+    }
+
+    /// Tells what this device could not open.
+    ///
+    /// # Errors
+    /// See [`RestError`].
+    pub async fn report_failures(
+        &self,
+        token: &Hidden,
+        device: DeviceId,
+        report: &OpeningFailures,
+    ) -> Result<(), RestError> {
+        let path = format!("/v1/devices/{device}/failures");
+        let request = self.request(Method::PUT, &path).bearer_auth(token.expose());
+        accepted(request.json(report)).await.map(drop)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, token: &Hidden) -> Result<T, RestError> {

@@ -222,6 +222,14 @@ pub fn endpoints() -> Vec<Endpoint> {
         )
         .summary("Which prekeys of this device are left")
         .answers::<rest::Stock>(),
+        put(
+            "/v1/devices/{device}/failures",
+            A::ReportFailures,
+            T::Device,
+            device::report_failures,
+        )
+        .summary("Report how often this device could not open a message")
+        .takes::<rest::OpeningFailures>(),
         post(
             "/v1/links/{device}/to-certifier",
             A::LinkAsNewDevice,

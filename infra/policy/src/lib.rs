@@ -77,6 +77,8 @@ pub enum Action {
     UploadPrekeys,
     /// Reads which prekeys of a device are left.
     ReadStock,
+    /// Reports what a device could not open.
+    ReportFailures,
     /// Takes prekey bundles of a user's devices.
     TakeBundles,
     /// Speaks in a user's linking channel as the device that wants to be certified.
@@ -235,7 +237,7 @@ pub enum Denial {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::ReadPublic,
         Self::OpenAccount,
         Self::LogIn,
@@ -254,6 +256,7 @@ impl Action {
         Self::ListDevices,
         Self::UploadPrekeys,
         Self::ReadStock,
+        Self::ReportFailures,
         Self::TakeBundles,
         Self::LinkAsNewDevice,
         Self::LinkAsCertifier,
@@ -306,6 +309,7 @@ impl Action {
             Self::ListDevices => "list-devices",
             Self::UploadPrekeys => "upload-prekeys",
             Self::ReadStock => "read-stock",
+            Self::ReportFailures => "report-failures",
             Self::TakeBundles => "take-bundles",
             Self::LinkAsNewDevice => "link-as-new-device",
             Self::LinkAsCertifier => "link-as-certifier",
@@ -440,7 +444,7 @@ fn with_a_device(action: Action, resource: &Resource, user: UserId, device: Devi
             | A::DeleteAccount,
             R::User { .. },
         ) => resource.belongs_to(user),
-        (A::UploadPrekeys | A::ReadStock, R::Device { device: of, .. }) => {
+        (A::UploadPrekeys | A::ReadStock | A::ReportFailures, R::Device { device: of, .. }) => {
             *of == device && resource.belongs_to(user)
         }
         (A::EndSession, R::Session { .. }) => resource.belongs_to(user) || role == Role::SuperAdmin,

@@ -58,6 +58,7 @@ const MATRIX: &str = "
     list-devices       own-user              u          f          +       +
     upload-prekeys     this-device           u          f          +       +
     read-stock         this-device           u          f          +       +
+    report-failures    this-device           u          f          +       +
     take-bundles       own-user              u          f          +       +
     take-bundles       colleague             u          f          +       +
     link-as-new-device own-user              u          +          f       f

@@ -163,6 +163,22 @@ impl Tx<'_> {
         self.forget_prekeys(id)
     }
 
+    /// Keeps what a device reports of messages that it could not open, in place of what it reported before.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn report_failures(
+        &mut self,
+        id: DeviceId,
+        failures: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("UPDATE device SET failures = ?2, failures_at = ?3 WHERE device_id = ?1")?
+            .execute(params![id.as_bytes(), failures, column::millis(now)])?;
+        Ok(())
+    }
+
     /// Notes that a device has authenticated.
     ///
     /// # Errors

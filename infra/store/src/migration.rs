@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0007_limits.sql"),
     include_str!("../migrations/0008_operations.sql"),
     ACCEPTED,
+    include_str!("../migrations/0010_failures.sql"),
 ];
 
 /// The step that is completed by [`audit_tree::build`].

@@ -64,6 +64,10 @@ pub struct ListedDevice {
     pub revoked_at: Option<Timestamp>,
     /// When an administrator refused its sessions.
     pub refused_at: Option<Timestamp>,
+    /// What it reported of messages that it could not open, as it was kept.
+    pub failures: Option<String>,
+    /// When it did.
+    pub failures_at: Option<Timestamp>,
 }
 
 /// An invitation with what became of it.
@@ -158,7 +162,8 @@ impl Snapshot<'_> {
     ) -> Result<Vec<ListedDevice>, StoreError> {
         self.connection
             .prepare_cached(
-                "SELECT d.device_id, d.user_id, a.username, d.name, d.created_at, d.last_seen_at, d.revoked_at, d.refused_at
+                "SELECT d.device_id, d.user_id, a.username, d.name, d.created_at, d.last_seen_at, d.revoked_at,
+                        d.refused_at, d.failures, d.failures_at
                  FROM device d JOIN account a ON a.user_id = d.user_id
                  WHERE d.org_id = ?1 AND d.device_id > ?2 AND (?3 IS NULL OR d.user_id = ?3)
                  ORDER BY d.device_id LIMIT ?4",
@@ -229,6 +234,8 @@ fn device(row: &Row<'_>) -> Result<ListedDevice, StoreError> {
         last_seen_at: column::optional_time(row, "last_seen_at")?,
         revoked_at: column::optional_time(row, "revoked_at")?,
         refused_at: column::optional_time(row, "refused_at")?,
+        failures: column::value(row, "failures")?,
+        failures_at: column::optional_time(row, "failures_at")?,
     })
 }
 

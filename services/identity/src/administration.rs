@@ -3,6 +3,8 @@
 //! A device is revoked by its user's chain alone, which others verify. What an administrator can do is narrower: end the
 //! sessions of a device and refuse new ones, at this server.
 
+use std::collections::BTreeMap;
+
 use unhidra_audit::{Act, Record, Subject};
 use unhidra_runtime::Context;
 use unhidra_store::{
@@ -106,7 +108,7 @@ impl Identity {
             .store()
             .read(move |snapshot| snapshot.all_devices(org, user, after, limit + 1));
         let (devices, next) = page(found.await?, limit, |device| device.device);
-        let devices = devices.into_iter().map(device).collect();
+        let devices = devices.into_iter().map(device).collect::<Result<_, _>>()?;
         Ok(rest::AllDevices { devices, next })
     }
 
@@ -327,8 +329,12 @@ fn session(found: ListedSession) -> rest::Session {
     }
 }
 
-fn device(found: ListedDevice) -> rest::OwnedDevice {
-    rest::OwnedDevice {
+fn device(found: ListedDevice) -> Result<rest::OwnedDevice, StoreError> {
+    let failures = match found.failures {
+        Some(kept) => serde_json::from_str(&kept).map_err(|_| StoreError::Corrupt("failures"))?,
+        None => BTreeMap::new(),
+    };
+    Ok(rest::OwnedDevice {
         device_id: found.device,
         user_id: found.user,
         username: found.username,
@@ -337,7 +343,9 @@ fn device(found: ListedDevice) -> rest::OwnedDevice {
         last_seen_at: found.last_seen_at,
         revoked_at: found.revoked_at,
         refused_at: found.refused_at,
-    }
+        failures,
+        failures_at: found.failures_at,
+    })
 }
 
 fn invitation(found: ListedInvitation) -> rest::ListedInvitation {

@@ -2,8 +2,8 @@
 
 use unhidra_policy::{Principal, Resource};
 use unhidra_store::StoreError;
-use unhidra_types::{DeviceId, OrgId, SessionId, UserId, Username};
-use unhidra_wire::rest::{self, Devices, Me, User};
+use unhidra_types::{DeviceId, OrgId, SessionId, Timestamp, UserId, Username};
+use unhidra_wire::rest::{self, Devices, Me, OpeningFailures, User};
 
 use crate::{Caller, Identity};
 
@@ -91,6 +91,25 @@ impl Identity {
         Ok(Devices {
             devices: devices.collect(),
         })
+    }
+
+    /// Keeps what a device of the caller reports of messages that it could not open.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    ///
+    /// # Cancellation safety
+    /// The report is kept or not.
+    pub async fn report_failures(
+        &self,
+        device: DeviceId,
+        report: OpeningFailures,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let kept = serde_json::to_string(&report.counts).map_err(|_| StoreError::Corrupt("failures"))?;
+        self.store()
+            .write(move |tx| tx.report_failures(device, &kept, now))
+            .await
     }
 
     /// The facts about a user. A user who does not exist is in nobody's organisation.

@@ -25,6 +25,9 @@ pub mod linking;
 #[expect(clippy::unwrap_used, reason = "the logs of the client's own tests")]
 #[path = "../../../client/core/tests/world/log.rs"]
 mod log;
+#[expect(clippy::unwrap_used, reason = "the answers of the client's own tests")]
+#[path = "../../../client/core/tests/world/needs.rs"]
+mod needs;
 pub mod rest;
 pub mod session;
 pub mod text;

@@ -73,10 +73,18 @@ fn a_profile_that_was_put_back_gets_what_it_can_not_open_from_the_sender() {
     assert_eq!(texts(&alice.read_json().unwrap()), ["I can read you again"]);
     alice.send("bob", "good").unwrap();
     assert_eq!(texts(&bob.read_json().unwrap()).last().unwrap(), "good");
-    // What was not opened is counted by reason where it was, and nowhere else.
+    // What was not opened is counted by reason where it was, and the administrator sees the counts.
     assert_eq!(unopened(alice), None);
     let reasons = unopened(bob).unwrap();
     assert!(!reasons.is_empty(), "{reasons:?}");
+    let counted: u64 = reasons.values().filter_map(Value::as_u64).sum();
+    let listed = alice.run(["--json", "admin", "devices", "list"]).unwrap();
+    for device in listed.json().unwrap() {
+        let told = device["failures"].as_object().unwrap();
+        let of_bob = device["username"] == "bob";
+        let total: u64 = told.values().filter_map(Value::as_u64).sum();
+        assert_eq!(total, if of_bob { counted } else { 0 }, "{device}");
+    }
 }
 
 /// The reasons for which a device has not opened messages, as `doctor` counts them.

@@ -119,4 +119,33 @@ impl<S: Store> Device<S> {
     ) -> Result<Effects, StoreError> {
         self.effects(now, rng, |step, _| step.uploaded(stock.generation))
     }
+
+    /// What [`Need::ReportFailures`](crate::Need::ReportFailures) is about, for `PUT /v1/devices/{device}/failures`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn opening_failures(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<rest::OpeningFailures, StoreError> {
+        self.step(now, rng, |step, _| step.opening_failures())
+            .map(|(failures, _nothing)| failures)
+    }
+
+    /// The server has taken `report`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn failures_reported(
+        &mut self,
+        report: &rest::OpeningFailures,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Effects, StoreError> {
+        self.effects(now, rng, |step, _| {
+            step.failures_reported(report);
+            Ok(())
+        })
+    }
 }

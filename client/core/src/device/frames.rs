@@ -52,6 +52,9 @@ fn welcomed(step: &mut Step<'_>, inboxes: &mut Inboxes, welcome: &Welcome) -> Re
     if step.stock_is_due(welcome.stock)? {
         step.effects.needs.insert(Need::Stock);
     }
+    if step.failures_are_due()? {
+        step.effects.needs.insert(Need::ReportFailures);
+    }
     step.effects.outbox = OutboxChange::Requeued;
     step.effects.more = true;
     Ok(())

@@ -24,6 +24,8 @@ pub(crate) struct Directory {
     pub(crate) withheld: BTreeMap<UserId, Chain>,
     /// Bundles handed out.
     pub(crate) taken: usize,
+    /// What devices reported of messages that they could not open, in order.
+    pub(crate) reports: Vec<(DeviceId, rest::OpeningFailures)>,
     /// What is said of a device's stock instead of the truth.
     pub(crate) lies: BTreeMap<DeviceId, u64>,
 }

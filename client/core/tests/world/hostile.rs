@@ -5,6 +5,7 @@ use std::time::Duration;
 use unhidra_chain::{ListVersion, PqRatchet};
 use unhidra_client::{
     device::Standing,
+    failures::EVERY,
     security::Suspicion,
     store::{Store as _, StoreError, Table},
 };
@@ -16,6 +17,7 @@ use unhidra_types::{ConversationId, MsgId};
 use unhidra_wire::{
     content::Content,
     frame::{Appended, Capsule, CapsuleKind, Deliver, ServerFrame},
+    rest::{OpeningFailure, OpeningFailures},
 };
 
 use crate::world::{ALICE, BOB, World, conversation};
@@ -29,6 +31,56 @@ fn alter(world: &mut World, machine: usize, change: impl Fn(&mut Deliver)) {
             change(deliver);
         }
     }
+}
+
+/// A message that arrives altered, however often it is fetched.
+fn spoil(world: &mut World, text: &str) {
+    world.disconnect(1);
+    world.submit(0, text);
+    world.run(0);
+    let entry = world.logs.entries.get_mut(&conversation()).unwrap().last_mut();
+    let append = &mut entry.unwrap().append;
+    let mut body = append.body.to_vec();
+    body[40] ^= 1;
+    append.body = body.into();
+    world.connect(1);
+    world.settle();
+}
+
+#[test]
+fn what_a_device_could_not_open_is_reported_by_reason_at_most_once_a_day() {
+    let mut world = World::of_two(79);
+    world.submit(0, "opened");
+    world.settle();
+    let again = |world: &mut World| {
+        world.disconnect(1);
+        world.connect(1);
+        world.settle();
+    };
+    again(&mut world);
+    assert!(world.directory.reports.is_empty(), "there is nothing to say");
+    spoil(&mut world, "altered");
+    again(&mut world);
+    spoil(&mut world, "altered as well");
+    again(&mut world);
+    let counts = |world: &World| -> Vec<Vec<(OpeningFailure, u32)>> {
+        let of = |report: &OpeningFailures| report.counts.clone().into_iter().collect();
+        world
+            .directory
+            .reports
+            .iter()
+            .map(|(_, report)| of(report))
+            .collect()
+    };
+    assert_eq!(counts(&world), [[(OpeningFailure::BadTag, 1)]]);
+    world.now = world.now.saturating_add(EVERY);
+    again(&mut world);
+    world.now = world.now.saturating_add(EVERY);
+    again(&mut world);
+    assert_eq!(
+        counts(&world),
+        [[(OpeningFailure::BadTag, 1)], [(OpeningFailure::BadTag, 2)]]
+    );
 }
 
 #[test]

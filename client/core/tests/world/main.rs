@@ -14,6 +14,7 @@ mod hostile;
 mod identities;
 mod lists;
 mod log;
+mod needs;
 mod repair;
 mod scripts;
 mod setback;

@@ -50,7 +50,7 @@ impl Stranger {
                     let bundles = world.directory.take(&devices);
                     device.bundles_taken(user, &devices, &bundles, now, &mut world.rng)
                 }
-                Need::Stock | Need::UploadPrekeys => continue,
+                Need::Stock | Need::UploadPrekeys | Need::ReportFailures => continue,
             };
             pending.merge(met.unwrap());
         }

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, VecDeque};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use unhidra_chain::DeviceKind;
 use unhidra_client::{
-    Device, Effects, EntryNumber, Message, MessageBody, MessageKey, Need, Notice, Opened, OutboxChange,
-    Progress, direct_conversation, store::MemoryStore,
+    Device, Effects, EntryNumber, Message, MessageBody, MessageKey, Notice, Opened, OutboxChange, Progress,
+    direct_conversation, store::MemoryStore,
 };
 use unhidra_types::{ConversationId, DeviceId, MsgId, SessionId, Timestamp, UserId};
 use unhidra_wire::{
@@ -341,45 +341,6 @@ impl World {
             }
         }
         panic!("machine {machine} asks without end");
-    }
-
-    fn meet(&mut self, machine: usize, need: Need) -> Effects {
-        let now = self.tick();
-        let Self {
-            directory,
-            logs,
-            machines,
-            rng,
-            ..
-        } = self;
-        let Machine { device, user, .. } = &mut machines[machine];
-        match need {
-            Need::Conversation(peer) => {
-                logs.members
-                    .insert(direct_conversation(*user, peer), [*user, peer]);
-                device.conversation_opened(peer, now, rng)
-            }
-            Need::Chain { user: whose, from } => {
-                let records = directory.records(whose, from, *user);
-                device.learn_chain(whose, from, &records, now, rng)
-            }
-            Need::Bundles { user, devices } => {
-                let bundles = directory.take(&devices);
-                device.bundles_taken(user, &devices, &bundles, now, rng)
-            }
-            Need::Stock => {
-                let stock = directory.stock(device.id());
-                device.stock_listed(&stock, now, rng)
-            }
-            Need::UploadPrekeys => {
-                let Some(upload) = device.pending_upload(now, rng).unwrap() else {
-                    return Effects::default();
-                };
-                let stock = directory.upload(device.id(), upload);
-                device.prekeys_uploaded(&stock, now, rng)
-            }
-        }
-        .unwrap()
     }
 
     /// Does what the server does with a frame.

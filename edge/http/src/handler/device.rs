@@ -1,9 +1,10 @@
-//! The caller's devices and their prekeys.
+//! The caller's devices, their prekeys, and what they could not open.
 
 use axum::{Json, extract::State};
+use http::StatusCode;
 use unhidra_identity::Identity;
 use unhidra_types::DeviceId;
-use unhidra_wire::rest::{Devices, Stock, UploadPrekeys};
+use unhidra_wire::rest::{Devices, OpeningFailures, Stock, UploadPrekeys};
 
 use super::Answer;
 use crate::{
@@ -31,4 +32,14 @@ pub(crate) async fn stock(
     Path(device): Path<DeviceId>,
 ) -> Answer<Stock> {
     Ok(Json(identity.prekey_stock(device, caller.context.now).await?))
+}
+
+pub(crate) async fn report_failures(
+    State(identity): State<Identity>,
+    By(caller): By,
+    Path(device): Path<DeviceId>,
+    Body(body): Body<OpeningFailures>,
+) -> Result<StatusCode, Failure> {
+    identity.report_failures(device, body, caller.context.now).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

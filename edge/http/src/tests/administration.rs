@@ -5,8 +5,8 @@ use serde_json::json;
 use unhidra_audit::Act;
 use unhidra_store::Event;
 use unhidra_wire::rest::{
-    Account, Accounts, AllDevices, EndedSessions, Enrolment, Invitation, Invitations, ProblemCode, Role,
-    Sessions, Tokens,
+    Account, Accounts, AllDevices, EndedSessions, Enrolment, Invitation, Invitations, OpeningFailure,
+    ProblemCode, Role, Sessions, Tokens,
 };
 
 use super::{
@@ -127,6 +127,39 @@ async fn sessions_and_devices_are_listed_for_all_and_for_one_and_only_the_own_to
         world.get("/v1/admin/sessions", alice.access()).await.problem(),
         ProblemCode::Forbidden
     );
+}
+
+#[tokio::test]
+async fn what_a_device_could_not_open_is_shown_to_administrators_and_told_by_that_device_alone() {
+    let (world, root, alice) = World::with_two().await;
+    let path = format!("/v1/devices/{}/failures", alice.devices[0].id);
+    let report = async |by: &Person, body| {
+        world
+            .call(Method::PUT, &path, Some(by.access()), Some(body))
+            .await
+    };
+    for counts in [json!({"bad_tag": 1, "no_session": 7}), json!({"bad_tag": 3})] {
+        let taken = report(&alice, json!({"counts": counts})).await;
+        assert_eq!(taken.status, StatusCode::NO_CONTENT);
+    }
+    let by_another = report(&root, json!({"counts": {}})).await;
+    assert_eq!(by_another.problem(), ProblemCode::Forbidden);
+    for malformed in [
+        json!({"counts": {"bad_luck": 1}}),
+        json!({"counts": {"bad_tag": -1}}),
+    ] {
+        assert_eq!(report(&alice, malformed).await.problem(), ProblemCode::Malformed);
+    }
+    let listed: AllDevices = world.get("/v1/admin/devices", root.access()).await.ok();
+    for device in listed.devices {
+        let expected: &[_] = if device.device_id == alice.devices[0].id {
+            &[(OpeningFailure::BadTag, 3)]
+        } else {
+            &[]
+        };
+        assert_eq!(device.failures_at.is_some(), !expected.is_empty());
+        assert_eq!(device.failures.into_iter().collect::<Vec<_>>(), expected);
+    }
 }
 
 #[tokio::test]

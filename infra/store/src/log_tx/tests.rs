@@ -196,7 +196,8 @@ impl Writer {
             let db = tx.connection;
             match change {
                 Change::Device(number) => db.execute(
-                    "INSERT INTO device VALUES (?1, ?2, ?3, '', 0, x'', x'', 0, 0, 0, NULL, NULL, NULL) ON CONFLICT DO NOTHING",
+                    "INSERT INTO device (device_id, user_id, org_id, name, capabilities, dsk, certificate_hash, not_before, not_after, created_at)
+                     VALUES (?1, ?2, ?3, '', 0, x'', x'', 0, 0, 0) ON CONFLICT DO NOTHING",
                     params![device(number).as_bytes(), user.as_bytes(), ORG.as_bytes()],
                 )?,
                 Change::Revoke(number) => {

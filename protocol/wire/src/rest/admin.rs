@@ -1,11 +1,11 @@
 //! Administration.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 use unhidra_types::{DeviceId, InvitationId, Role, SessionId, Timestamp, UserId, Username};
 
-use super::Hidden;
+use super::{Hidden, OpeningFailure};
 
 /// `POST /v1/admin/invitations`. Answered with [`Invitation`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -127,6 +127,12 @@ pub struct OwnedDevice {
     pub revoked_at: Option<Timestamp>,
     /// When an administrator refused its sessions, which only this server knows.
     pub refused_at: Option<Timestamp>,
+    /// Messages that it could not open, as it last reported; empty before the first failure.
+    #[serde(default)]
+    pub failures: BTreeMap<OpeningFailure, u32>,
+    /// When it reported them.
+    #[serde(default)]
+    pub failures_at: Option<Timestamp>,
 }
 
 /// `POST /v1/admin/devices/{device}/revoke-sessions`: what ended.

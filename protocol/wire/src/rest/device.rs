@@ -106,3 +106,65 @@ pub struct Bundles {
     /// Fixed-layout bundles (1,461 or 200 bytes).
     pub bundles: BTreeMap<DeviceId, Base64>,
 }
+
+/// `PUT /v1/devices/{device}/failures`: how often this device could not open a message since its profile was made. It
+/// takes the place of what was reported before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct OpeningFailures {
+    /// By reason; what never happened is left out.
+    pub counts: BTreeMap<OpeningFailure, u32>,
+}
+
+/// Why a device could not open a message, by the names of `docs/protocol/errors.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum OpeningFailure {
+    /// Length, flag, padding, point or KEM key.
+    Malformed,
+    /// A version, kind or suite of a later protocol.
+    Unsupported,
+    /// The first message of a session that was accepted before.
+    Replay,
+    /// No session opens it.
+    NoSession,
+    /// It names a prekey that is not held.
+    UnknownPrekey,
+    /// Its key was used before or never can be made.
+    KeyGone,
+    /// It skips too far ahead.
+    SkipTooFar,
+    /// It was altered.
+    BadTag,
+    /// It came without a capsule for the device.
+    NoCapsule,
+    /// Its sender is no live device of its user.
+    UnknownDevice,
+    /// Both devices can do better than the suite it uses.
+    Downgrade,
+    /// The sender's identity key is not the pinned one.
+    IdentityChanged,
+}
+
+impl OpeningFailure {
+    /// As the interface writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unsupported => "unsupported",
+            Self::Replay => "replay",
+            Self::NoSession => "no_session",
+            Self::UnknownPrekey => "unknown_prekey",
+            Self::KeyGone => "key_gone",
+            Self::SkipTooFar => "skip_too_far",
+            Self::BadTag => "bad_tag",
+            Self::NoCapsule => "no_capsule",
+            Self::UnknownDevice => "unknown_device",
+            Self::Downgrade => "downgrade",
+            Self::IdentityChanged => "identity_changed",
+        }
+    }
+}

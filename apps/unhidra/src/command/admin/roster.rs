@@ -164,7 +164,7 @@ fn accounts(output: Output, accounts: &[Account]) -> Outcome {
 fn all_devices(output: Output, devices: &[OwnedDevice]) -> Outcome {
     output
         .list(
-            ["DEVICE", "USER", "NAME", "SEEN", "STANDING"],
+            ["DEVICE", "USER", "NAME", "SEEN", "STANDING", "NOT OPENED"],
             devices,
             |device| {
                 [
@@ -177,11 +177,25 @@ fn all_devices(output: Output, devices: &[OwnedDevice]) -> Outcome {
                         (None, Some(at)) => format!("sessions refused {}", shown_time(at)),
                         (None, None) => "in use".to_owned(),
                     },
+                    failures(device),
                 ]
             },
         )
         .context("print the devices")?;
     Ok(())
+}
+
+/// As `3 bad_tag, 1 no_session`.
+fn failures(device: &OwnedDevice) -> String {
+    let counts: Vec<_> = device
+        .failures
+        .iter()
+        .map(|(reason, count)| format!("{count} {}", reason.name()))
+        .collect();
+    match counts.as_slice() {
+        [] => "-".to_owned(),
+        some => some.join(", "),
+    }
 }
 
 fn all_invitations(output: Output, invitations: &[ListedInvitation]) -> Outcome {

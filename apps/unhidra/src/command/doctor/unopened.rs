@@ -1,5 +1,5 @@
 //! What the client of this profile has not opened, by reason. Only the device knows: what it asks its peers to repeat is
-//! encrypted, and the server sees neither a failure nor its reason.
+//! encrypted, and the server learns the counts only, once a day (docs/adr/0017).
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ fn findings(counts: &[(Suspicion, u64)]) -> Vec<Finding> {
     let of = |is_unopened: bool| -> BTreeMap<&'static str, u64> {
         let wanted = counts
             .iter()
-            .filter(|(reason, _)| reason.is_unopened() == is_unopened);
+            .filter(|(reason, _)| reason.opening_failure().is_some() == is_unopened);
         wanted.map(|(reason, count)| (reason.text(), *count)).collect()
     };
     vec![
