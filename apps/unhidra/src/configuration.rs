@@ -76,6 +76,16 @@ pub(crate) struct MessagingConfig {
     /// How long a sealed body of a direct message waits for devices that do not collect it, a duration.
     #[config(default = "30d", deserialize_with = unit::duration)]
     pub(crate) keep_uncollected: Duration,
+    /// How long a session of two devices sends before they agree on new keys, a duration from `1d` to `365d`; `0s` sets no limit. Devices see to it within a day.
+    #[config(default = "30d", deserialize_with = unit::duration)]
+    pub(crate) session_age: Duration,
+}
+
+impl MessagingConfig {
+    /// The limit on a session's age, if there is one.
+    pub(crate) fn session_age(&self) -> Option<Duration> {
+        (!self.session_age.is_zero()).then_some(self.session_age)
+    }
 }
 
 impl ServerConfig {
@@ -119,6 +129,12 @@ impl Configuration {
             messaging.keep_uncollected >= MIN_KEPT,
             "`messaging.keep_uncollected` must be at least 1h"
         );
+        ensure!(
+            messaging
+                .session_age()
+                .is_none_or(|age| SESSION_AGES.contains(&age)),
+            "`messaging.session_age` must be between 1d and 365d, or 0s for no limit"
+        );
         Ok(())
     }
 }
@@ -129,6 +145,8 @@ const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 const MAX_GRACE: Duration = Duration::from_secs(600);
 /// A device that is away for less than this loses nothing.
 const MIN_KEPT: Duration = Duration::from_secs(3_600);
+const SESSION_AGES: RangeInclusive<Duration> =
+    Duration::from_secs(86_400)..=Duration::from_secs(365 * 86_400);
 
 /// Everything that may set a key, as `options` ask for it.
 ///

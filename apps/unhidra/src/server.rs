@@ -153,6 +153,7 @@ impl Server {
             clock: clock.clone(),
             tasks: tasks.clone(),
             limits: Limits::new(&limits.connections()),
+            session_age: messaging.session_age(),
         };
         let app = App {
             identity: identity.clone(),

@@ -278,6 +278,7 @@ impl<S: Store> Device<S> {
     pub fn idle(&mut self, now: Timestamp, rng: &mut dyn CryptoRng) -> Result<Effects, StoreError> {
         self.effects(now, rng, |step, inboxes| {
             inboxes.ask_again(step)?;
+            step.look_after_sessions()?;
             step.review_claims()?;
             step.advance()
         })

@@ -44,6 +44,7 @@ mod record;
 mod repair;
 pub mod security;
 mod send;
+pub mod session_age;
 mod setback;
 mod step;
 pub mod store;

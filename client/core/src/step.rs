@@ -290,6 +290,7 @@ impl<'a> Step<'a> {
     /// Closes all sessions with a device, both ways.
     pub(crate) fn close_sessions(&mut self, peer: Address) -> Result<(), StoreError> {
         self.sessions.remove(&(peer.user, peer.device));
+        self.tx.delete(Table::SendingSince, &sessions_key(peer))?;
         self.tx.delete(Table::Sessions, &sessions_key(peer)).map(drop)
     }
 

@@ -266,6 +266,8 @@ tables! {
     Taken = 32, "taken";
     /// List versions that a device has named and that are not held. By user and device.
     Claims = 33, "claims";
+    /// Since when a session is known to be the one that sends. By user and device.
+    SendingSince = 34, "sending since";
 }
 
 #[cfg(test)]

@@ -66,6 +66,8 @@ pub struct Gateway {
     pub tasks: Tasks,
     /// How fast connections and frames may come.
     pub limits: Limits,
+    /// For how long a session of two devices may send, told to every device; `None` sets no limit.
+    pub session_age: Option<Duration>,
 }
 
 /// How fast connections and frames may come. Clones count together.
@@ -317,6 +319,7 @@ impl Opening {
                     clock,
                     identity,
                     limits,
+                    session_age,
                     ..
                 },
             upgrade,
@@ -343,7 +346,7 @@ impl Opening {
         };
         let mut session = Session::new(connection);
         session.listen(&logs);
-        match greet(&identity, sender, &context).await {
+        match greet(&identity, sender, session_age, &context).await {
             Ok((welcome, positions)) => Ok(Some(session.welcomed(welcome, positions))),
             Err(close) => {
                 session.end(Some(close)).await;
@@ -376,6 +379,7 @@ fn may_connect(principal: &Principal) -> Option<Sender> {
 async fn greet(
     identity: &Identity,
     sender: Sender,
+    session_age: Option<Duration>,
     context: &Context,
 ) -> Result<(Welcome, Vec<Position>), Close> {
     let look = move |db: &Snapshot<'_>| arrival(db, sender);
@@ -399,6 +403,7 @@ async fn greet(
             one_time: u32::try_from(stock.one_time.len()).unwrap_or(u32::MAX),
             one_time_kem: u32::try_from(stock.one_time_kem.len()).unwrap_or(u32::MAX),
         },
+        session_age,
     };
     Ok((welcome, arrival.positions))
 }

@@ -8,6 +8,7 @@ mod message;
 mod tests;
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 use unhidra_types::{ConversationId, DeviceId, MsgId, SessionId, Timestamp, UserId};
@@ -174,6 +175,8 @@ pub struct Welcome {
     pub own_list: ListVersion,
     /// Prekeys left on the server.
     pub stock: PrekeyStock,
+    /// For how long a session with another device may send, in whole seconds; `None` when the organisation sets no limit.
+    pub session_age: Option<Duration>,
 }
 
 /// Prekeys that the server holds for a device.

@@ -283,5 +283,6 @@ fn welcome(device: &Device<MemoryStore>, now: Timestamp) -> ServerFrame {
             head_hash: [1; 32],
         },
         stock: PrekeyStock::default(),
+        session_age: None,
     })
 }

@@ -1,6 +1,8 @@
 //! A client whose server says anything. Nothing makes it panic or damages its store: what it keeps opens again, and it goes
 //! on taking messages from its user.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use unhidra_chain::DeviceKind;
 use unhidra_client::{Device, MessageKey, Opened, store::MemoryStore};
@@ -134,6 +136,9 @@ fn welcome(argument: &[u8], own_list: ListVersion, server_time: Timestamp) -> Se
             one_time,
             one_time_kem,
         },
+        session_age: argument
+            .get(3)
+            .map(|days| Duration::from_secs(u64::from(*days) * 86_400)),
     })
 }
 

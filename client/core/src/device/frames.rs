@@ -36,6 +36,7 @@ pub(super) fn take_frame(
         ServerFrame::CaughtUp => {
             inboxes.catch_up();
             step.expire_outbox()?;
+            step.look_after_sessions()?;
             step.review_claims()
         }
         ServerFrame::ListChanged(head) => listed(step, inboxes, head),
@@ -52,6 +53,7 @@ fn welcomed(step: &mut Step<'_>, inboxes: &mut Inboxes, welcome: &Welcome) -> Re
     if step.stock_is_due(welcome.stock)? {
         step.effects.needs.insert(Need::Stock);
     }
+    step.limit_session_age(welcome.session_age);
     if step.failures_are_due()? {
         step.effects.needs.insert(Need::ReportFailures);
     }

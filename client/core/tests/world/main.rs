@@ -17,6 +17,7 @@ mod log;
 mod needs;
 mod repair;
 mod scripts;
+mod session_age;
 mod setback;
 mod strangers;
 mod world;

@@ -41,6 +41,8 @@ pub(crate) struct World {
     pub(crate) machines: Vec<Machine>,
     pub(crate) now: Timestamp,
     pub(crate) rng: ChaCha20Rng,
+    /// What the server tells every device of it.
+    pub(crate) session_age: Option<std::time::Duration>,
     /// Every text ever submitted, with its id.
     pub(crate) submitted: Vec<MsgId>,
 }
@@ -58,6 +60,7 @@ impl World {
             machines: Vec::new(),
             now: Timestamp::from_millis(1_750_000_000_000),
             rng: ChaCha20Rng::seed_from_u64(seed),
+            session_age: None,
             submitted: Vec::new(),
         };
         world.found(ALICE, 0xa1);
@@ -168,6 +171,7 @@ impl World {
             last_accepted: self.logs.last_accepted.get(&id).copied(),
             own_list: self.directory.head(user),
             stock: self.directory.counts(id),
+            session_age: self.session_age,
         })]);
         let control = ConversationId::CONTROL;
         let cursor = self.logs.cursors.get(&(id, control)).copied().unwrap_or(0);

@@ -126,6 +126,7 @@ impl Server {
             clock: clock.clone(),
             tasks: tasks.clone(),
             limits: Limits::new(&rates),
+            session_age: None,
         };
         let app = App {
             identity: identity.clone(),

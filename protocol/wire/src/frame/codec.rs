@@ -1,5 +1,7 @@
 //! How frames lie in bytes. Whatever decodes keeps every bound that the types promise.
 
+use core::time::Duration;
+
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -293,6 +295,10 @@ impl Welcome {
                 one_time: self.stock.one_time,
                 one_time_kem: self.stock.one_time_kem,
             }),
+            session_age: self
+                .session_age
+                .map(|age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX))
+                .unwrap_or_default(),
         }
     }
 
@@ -313,6 +319,10 @@ impl Welcome {
                 generation: stock.generation,
                 one_time: stock.one_time,
                 one_time_kem: stock.one_time_kem,
+            },
+            session_age: match welcome.session_age {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds.into())),
             },
         })
     }
