@@ -151,7 +151,11 @@ pub(crate) fn target_folder(root: &Path) -> anyhow::Result<PathBuf> {
     folder.map(PathBuf::from).context("cargo names its target folder")
 }
 
-fn metadata(root: &Path) -> anyhow::Result<Value> {
+/// What cargo knows of the workspace.
+///
+/// # Errors
+/// When cargo does not say.
+pub(crate) fn metadata(root: &Path) -> anyhow::Result<Value> {
     let output = Command::new("cargo")
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .current_dir(root)

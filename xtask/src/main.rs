@@ -7,6 +7,7 @@ mod chaos;
 mod count;
 mod flame;
 mod compare;
+mod deep;
 mod fuzz;
 mod hostile;
 mod invariants;
@@ -56,6 +57,8 @@ enum Command {
     Oracle(oracle::Oracle),
     /// Measure the pair protocol beside vodozemac's and libsignal's
     Compare(compare::Compare),
+    /// Build tier 0 for WebAssembly, a microcontroller and 32 bits, and run its tests where there is something to run them on
+    Deep(deep::Deep),
     /// Run the tests that need a keyring, with one of their own
     Keyring,
     /// Attack a server in every way that costs nothing, while others talk on it
@@ -103,6 +106,7 @@ fn run() -> anyhow::Result<()> {
         Command::Fuzz(options) => fuzz::run(&root, &options),
         Command::Oracle(options) => oracle::run(&root, &options),
         Command::Compare(options) => compare::run(&root, &options),
+        Command::Deep(options) => deep::run(&root, &options),
         Command::Keyring => keyring::run(&root),
         Command::Hostile(hostile) => hostile::run(&root, &hostile),
         Command::TlsCheck => tls_check::run(&root),
