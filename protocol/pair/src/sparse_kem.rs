@@ -48,20 +48,21 @@ struct Due {
     chains: u8,
 }
 
+/// Secrets are boxed: in a variant without one, their place would keep, unerased, what lay on the stack before.
 #[derive(Clone)]
 enum State {
     /// Own turn: a key may be sent.
     Ready,
     /// The key of this seed rides on messages.
-    KeySent(Secret<SEED_BYTES>),
+    KeySent(Box<Secret<SEED_BYTES>>),
     /// The secret waits for the next sending step.
-    SecretHeld(Secret<32>),
+    SecretHeld(Box<Secret<32>>),
     /// The peer's turn.
     Waiting,
     /// The peer's key waits for the next message that a part may ride on. It passed the modulus check when it came.
     KeyHeld(Box<[u8; ENCAPSULATION_KEY_BYTES]>),
     /// The ciphertext rides on messages, and the secret waits for the peer's step.
-    CiphertextSent(Box<[u8; CIPHERTEXT_BYTES]>, Secret<32>),
+    CiphertextSent(Box<[u8; CIPHERTEXT_BYTES]>, Box<Secret<32>>),
 }
 
 /// What a receiving step mixes in.
@@ -109,7 +110,7 @@ impl SparseKem {
     }
 
     /// What the next sending step mixes in.
-    pub(crate) const fn sending_secret(&self) -> Option<&Secret<32>> {
+    pub(crate) fn sending_secret(&self) -> Option<&Secret<32>> {
         match &self.state {
             State::SecretHeld(secret) => Some(secret),
             _ => None,
@@ -176,13 +177,13 @@ impl SparseKem {
             State::Ready if self.is_due(now) => {
                 let mut seed = [0; SEED_BYTES];
                 rng.fill_bytes(&mut seed);
-                self.state = State::KeySent(Secret::new(seed));
+                self.state = State::KeySent(Box::new(Secret::new(seed)));
                 seed.zeroize();
             }
             State::KeyHeld(key) => {
                 let key = EncapsulationKey::from_bytes(key).map_err(|_| SealError::BadPeerKey)?;
                 let (ciphertext, secret) = key.encapsulate(rng);
-                self.state = State::CiphertextSent(Box::new(ciphertext), secret);
+                self.state = State::CiphertextSent(Box::new(ciphertext), Box::new(secret));
             }
             _ => {}
         }
@@ -213,7 +214,8 @@ impl SparseKem {
                 State::KeyHeld(key)
             }
             (State::KeySent(seed), Part::Ciphertext(ciphertext)) => {
-                State::SecretHeld(DecapsulationKey::from_seed(seed).decapsulate(&ciphertext))
+                let secret = DecapsulationKey::from_seed(seed).decapsulate(&ciphertext);
+                State::SecretHeld(Box::new(secret))
             }
             _ => return Err(BadPart),
         };
@@ -282,11 +284,11 @@ impl SparseKem {
         };
         let state = match reader.u8()? {
             1 => State::Ready,
-            2 => State::KeySent(Secret::new(reader.array()?)),
-            3 => State::SecretHeld(Secret::new(reader.array()?)),
+            2 => State::KeySent(Box::new(Secret::new(reader.array()?))),
+            3 => State::SecretHeld(Box::new(Secret::new(reader.array()?))),
             4 => State::Waiting,
             5 => State::KeyHeld(Box::new(reader.array()?)),
-            6 => State::CiphertextSent(Box::new(reader.array()?), Secret::new(reader.array()?)),
+            6 => State::CiphertextSent(Box::new(reader.array()?), Box::new(Secret::new(reader.array()?))),
             _ => return Err(StoredError::Malformed),
         };
         // The own epoch is ahead of the receiving chain's by the one that this side mixed in last, and by no more.
