@@ -43,7 +43,7 @@ pub struct Extent {
     /// What to record
     scenario: Vec<Scenario>,
     /// Seconds of a flow of messages
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 6.0)]
     seconds: f64,
     /// The commit that is recorded
     #[arg(long, default_value = "unknown")]

@@ -151,14 +151,7 @@ const LIBRARIES: [(Part, &[&str]); 6] = [
     (Part::Tokio, &["tokio::", "mio::", "tokio_util::"]),
     (
         Part::Http,
-        &[
-            "hyper::",
-            "hyper_util::",
-            "axum::",
-            "http::",
-            "httparse::",
-            "tower::",
-        ],
+        &["axum", "futures_util", "http::", "httparse::", "hyper", "tower"],
     ),
     (Part::Ours, &["unhidra"]),
 ];

@@ -24,7 +24,7 @@ use crate::{install::tool, wait::until};
 const FREQUENCY: &str = "997";
 /// How stacks are followed, and bytes of a stack that a sample takes: futures of the server and their runtime need most
 /// of them.
-const STACKS: &str = "dwarf,16384";
+const STACKS: &str = "dwarf,32768";
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
 const END_TIMEOUT: Duration = Duration::from_secs(60);
 
