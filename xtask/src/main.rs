@@ -4,6 +4,7 @@ mod anchors;
 mod api_fuzz;
 mod bench;
 mod chaos;
+mod compare;
 mod count;
 mod flame;
 mod compare;
