@@ -53,8 +53,11 @@ struct Due {
 enum State {
     /// Own turn: a key may be sent.
     Ready,
-    /// The key of this seed rides on messages.
-    KeySent(Box<Secret<SEED_BYTES>>),
+    /// The key of this seed rides on messages. Its public half is there once it was sent since the state was restored.
+    KeySent(
+        Box<Secret<SEED_BYTES>>,
+        Option<Box<[u8; ENCAPSULATION_KEY_BYTES]>>,
+    ),
     /// The secret waits for the next sending step.
     SecretHeld(Box<Secret<32>>),
     /// The peer's turn.
@@ -177,7 +180,7 @@ impl SparseKem {
             State::Ready if self.is_due(now) => {
                 let mut seed = [0; SEED_BYTES];
                 rng.fill_bytes(&mut seed);
-                self.state = State::KeySent(Box::new(Secret::new(seed)));
+                self.state = State::KeySent(Box::new(Secret::new(seed)), None);
                 seed.zeroize();
             }
             State::KeyHeld(key) => {
@@ -187,10 +190,13 @@ impl SparseKem {
             }
             _ => {}
         }
-        Ok(match &self.state {
-            State::KeySent(seed) => {
-                let key = DecapsulationKey::from_seed(seed).encapsulation_key();
-                Some(Part::Key(Box::new(key.to_bytes())))
+        Ok(match &mut self.state {
+            State::KeySent(seed, public) => {
+                let public = public.get_or_insert_with(|| {
+                    let key = DecapsulationKey::from_seed(seed).encapsulation_key();
+                    Box::new(key.to_bytes())
+                });
+                Some(Part::Key(public.clone()))
             }
             State::CiphertextSent(ciphertext, _) => Some(Part::Ciphertext(ciphertext.clone())),
             _ => None,
@@ -202,7 +208,7 @@ impl SparseKem {
         epoch == self.epoch
             && matches!(
                 (&self.state, kind),
-                (State::Waiting, PartKind::Key) | (State::KeySent(_), PartKind::Ciphertext)
+                (State::Waiting, PartKind::Key) | (State::KeySent(..), PartKind::Ciphertext)
             )
     }
 
@@ -213,7 +219,7 @@ impl SparseKem {
                 EncapsulationKey::from_bytes(&key).map_err(|_| BadPart)?;
                 State::KeyHeld(key)
             }
-            (State::KeySent(seed), Part::Ciphertext(ciphertext)) => {
+            (State::KeySent(seed, _), Part::Ciphertext(ciphertext)) => {
                 let secret = DecapsulationKey::from_seed(seed).decapsulate(&ciphertext);
                 State::SecretHeld(Box::new(secret))
             }
@@ -249,7 +255,7 @@ impl SparseKem {
         out.push(due.chains);
         match &self.state {
             State::Ready => out.push(1),
-            State::KeySent(seed) => {
+            State::KeySent(seed, _) => {
                 out.push(2);
                 out.extend_from_slice(seed.expose());
             }
@@ -284,7 +290,7 @@ impl SparseKem {
         };
         let state = match reader.u8()? {
             1 => State::Ready,
-            2 => State::KeySent(Box::new(Secret::new(reader.array()?))),
+            2 => State::KeySent(Box::new(Secret::new(reader.array()?)), None),
             3 => State::SecretHeld(Box::new(Secret::new(reader.array()?))),
             4 => State::Waiting,
             5 => State::KeyHeld(Box::new(reader.array()?)),
