@@ -10,6 +10,8 @@
 //! Invariant: a public key, signature or ciphertext that exists as a value has passed every check
 //! that its bytes alone allow.
 //!
+//! Feature `tables` (off by default): 40 KB of constants, with which making keys and signing is faster. Feature `native` (off by
+//! default): those, and the AEAD by aws-lc instead of RustCrypto (`docs/adr/0019-the-native-client-seals-with-aws-lc.md`).
 //! Feature `instrument` (off by default, needs std): lets tests see what the primitives did (the module `instrument`).
 #![no_std]
 #![warn(missing_docs)]
