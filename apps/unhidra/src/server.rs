@@ -128,6 +128,10 @@ impl Server {
             stop.race(delivery.deliver(notices)).await;
             Ok::<_, std::convert::Infallible>(())
         });
+        let keeper = messaging_service.clone();
+        tasks.spawn(Stage::Worker, "cursors", Weight::Critical, async move |stop| {
+            keeper.keep_cursors(stop).await
+        });
         tasks.spawn(Stage::Worker, "retention", Weight::Ordinary, async move |stop| {
             sweeper.expire_bodies(sweep_clock, keep, stop).await
         });

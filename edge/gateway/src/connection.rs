@@ -6,7 +6,7 @@ mod catch_up;
 mod pace;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use unhidra_bus::Entry;
-use unhidra_messaging::{Messaging, access::Sender, append::AppendError, delivery::Log, order::SendOrder};
+use unhidra_messaging::{Messaging, access::Sender, append::AppendError, order::SendOrder};
 use unhidra_runtime::{Clock, Rate};
 use unhidra_store::{StoreError, cursor::Position, entry::Place};
 use unhidra_types::{ConversationId, DeviceId, MsgId};
@@ -28,7 +28,7 @@ use unhidra_wire::{
 use crate::{
     burst::Burst,
     follow::{Following, Live},
-    in_flight::{InFlight, Pending},
+    in_flight::InFlight,
     inbox::{Inbox, Item, Next},
     registry::Registry,
     socket::Socket,
@@ -84,9 +84,6 @@ pub(crate) struct Session {
     following: Following,
     appends: InFlight<Answer>,
     order: Arc<SendOrder>,
-    /// Cursors to move with the next act, one for each log at most.
-    cursors: HashMap<ConversationId, (Log, u64)>,
-    moving: Option<Pending<Result<(), StoreError>>>,
     /// The head of the user's own chain that the peer has been told.
     own_list: ListVersion,
     /// Entries are owed since the connection began or lagged, and `CaughtUp` is to follow them.
@@ -101,8 +98,6 @@ pub(crate) struct Session {
 enum Step {
     Next(Next),
     Answer(Answer),
-    /// Cursors have been moved.
-    Moved(Result<(), StoreError>),
     Frame(Bytes),
     Beat,
     /// One page of what is owed.
@@ -128,8 +123,6 @@ impl Session {
             following: Following::default(),
             appends: InFlight::new(),
             order: Arc::default(),
-            cursors: HashMap::new(),
-            moving: None,
             catching_up: true,
             heartbeat,
             steps: 0,
@@ -154,8 +147,6 @@ impl Session {
             Ok(()) => self.run().await,
             Err(close) => close,
         };
-        // They are queued; nobody is left to be told.
-        drop(self.move_cursors());
         Box::pin(self.end(close)).await;
     }
 
@@ -194,9 +185,6 @@ impl Session {
                 return close;
             }
             self.steps += 1;
-            if self.moving.is_none() {
-                self.moving = self.move_cursors();
-            }
         }
     }
 
@@ -219,11 +207,6 @@ impl Session {
         // Notices come after what the client waits for: a busy log has no end.
         if let Poll::Ready(Some(answer)) = self.appends.poll_next(cx) {
             return Poll::Ready(Ok(Step::Answer(answer)));
-        }
-        if let Some(moving) = &mut self.moving
-            && let Poll::Ready(moved) = moving.as_mut().poll(cx)
-        {
-            return Poll::Ready(Ok(Step::Moved(moved)));
         }
         if self.appends.has_room()
             && let Poll::Ready(frame) = socket.poll_receive(cx)
@@ -256,10 +239,6 @@ impl Session {
             Step::Answer(answer) => {
                 self.answer(answer);
                 Ok(())
-            }
-            Step::Moved(moved) => {
-                self.moving = None;
-                moved.map_err(|error| unavailable(&error))
             }
             Step::Frame(frame) => self.receive(frame).await,
             Step::Beat => self.beat(),
@@ -314,26 +293,16 @@ impl Session {
         Ok(())
     }
 
-    /// Queues one act for everything that was acknowledged since the last one.
-    fn move_cursors(&mut self) -> Option<Pending<Result<(), StoreError>>> {
-        if self.cursors.is_empty() {
-            return None;
-        }
-        let cursors = self.cursors.drain().map(|(_, cursor)| cursor).collect();
-        let Connection {
-            messaging, sender, ..
-        } = &self.connection;
-        Some(Box::pin(messaging.acknowledge(sender.device, cursors)))
-    }
-
     async fn receive(&mut self, frame: Bytes) -> Result<(), Option<Close>> {
         let bytes = frame.len();
         match ClientFrame::decode(frame) {
             Ok(ClientFrame::Append(append)) => self.append(append, bytes),
             Ok(ClientFrame::Acknowledge { conversation, seq }) => {
                 if let Some((log, seq)) = self.following.sent_part(conversation, seq) {
-                    let (_, waiting) = self.cursors.entry(conversation).or_insert((log, seq));
-                    *waiting = seq.max(*waiting);
+                    let Connection {
+                        messaging, sender, ..
+                    } = &self.connection;
+                    messaging.acknowledge(sender.device, log, seq);
                 }
                 Ok(())
             }

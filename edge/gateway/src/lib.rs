@@ -16,5 +16,6 @@ pub mod upgrade;
 mod burst;
 mod follow;
 mod in_flight;
+mod opening;
 mod socket;
 mod websocket;

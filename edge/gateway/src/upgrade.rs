@@ -14,33 +14,23 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 use unhidra_bus::presence::Connected;
 use unhidra_identity::{Identity, caller::AuthenticateError};
-use unhidra_messaging::{
-    Messaging,
-    access::Sender,
-    delivery::{arrival, positions},
-};
+use unhidra_messaging::{Messaging, access::Sender, delivery::positions};
 use unhidra_policy::{Action, Decision, Principal, Resource, decide};
 use unhidra_runtime::{
     ClientAddress, Clock, Context, Limiter, Rate, Stage, Subscriber, Tasks, Weight, rate::Exceeded,
 };
-use unhidra_store::{Snapshot, StoreError, cursor::Position};
+use unhidra_store::{Snapshot, StoreError};
 use unhidra_types::{ConnectionId, UserId, text::is_plain};
 use unhidra_wire::{
     close::Close,
-    frame::{BEARER_PREFIX, PrekeyStock, SUBPROTOCOL, Welcome},
+    frame::{BEARER_PREFIX, SUBPROTOCOL},
     rest::{Problem, ProblemCode},
 };
 
-use crate::{
-    connection::{Connection, Session},
-    inbox::Inbox,
-    registry::Registry,
-    socket::Socket,
-};
+use crate::{inbox::Inbox, opening::Opening, registry::Registry};
 
 /// What RFC 6455 section 1.3 has both sides append to the key.
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -102,6 +92,11 @@ impl Limits {
             messages: rates.messages,
             began: Instant::now(),
         }))
+    }
+
+    /// Appends of one connection.
+    pub(crate) fn messages(&self) -> Rate {
+        self.0.messages
     }
 
     fn network(&self, client: ClientAddress) -> Result<(), Denied> {
@@ -237,8 +232,9 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
     let agent = agent(request.headers());
     let offer = Offer::read(request.headers())?;
     // With where its logs stand, so that it listens to them before it looks again.
-    let logs = |db: &Snapshot<'_>, principal: &Principal| match Sender::of(principal) {
-        Some(sender) => positions(db, sender.user, sender.device),
+    let cursors = gateway.messaging.cursors();
+    let logs = move |db: &Snapshot<'_>, principal: &Principal| match Sender::of(principal) {
+        Some(sender) => positions(db, &cursors, sender.user, sender.device),
         None => Ok(Vec::new()),
     };
     let (principal, logs) = gateway
@@ -297,65 +293,6 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
     Ok(switching(offer.accept))
 }
 
-/// A connection that was admitted, before the client has heard of it.
-struct Opening {
-    gateway: Gateway,
-    upgrade: OnUpgrade,
-    sender: Sender,
-    inbox: Arc<Inbox>,
-    /// Where its logs stood when it was authenticated.
-    logs: Vec<Position>,
-    context: Context,
-}
-
-impl Opening {
-    /// The connection with its welcome, if it goes on.
-    async fn open(self) -> Result<Option<Box<Session>>, hyper::Error> {
-        let Self {
-            gateway:
-                Gateway {
-                    messaging,
-                    registry,
-                    clock,
-                    identity,
-                    limits,
-                    session_age,
-                    ..
-                },
-            upgrade,
-            sender,
-            inbox,
-            logs,
-            context,
-        } = self;
-        let upgraded = match upgrade.await {
-            Ok(upgraded) => upgraded,
-            Err(error) => {
-                registry.leave(&inbox, std::iter::empty());
-                return Err(error);
-            }
-        };
-        let connection = Connection {
-            sender,
-            socket: Socket::new(upgraded, Arc::clone(&inbox.who)),
-            inbox,
-            registry,
-            messaging,
-            clock,
-            rate: limits.0.messages,
-        };
-        let mut session = Session::new(connection);
-        session.listen(&logs);
-        match greet(&identity, sender, session_age, &context).await {
-            Ok((welcome, positions)) => Ok(Some(session.welcomed(welcome, positions))),
-            Err(close) => {
-                session.end(Some(close)).await;
-                Ok(None)
-            }
-        }
-    }
-}
-
 /// What the client says it is, as much of it as can be shown.
 fn agent(headers: &HeaderMap) -> Option<String> {
     let agent = headers.get(header::USER_AGENT)?.to_str().ok()?;
@@ -374,47 +311,17 @@ fn may_connect(principal: &Principal) -> Option<Sender> {
     }
 }
 
-/// What a connection in the registry is told first and where its logs stand, or why it ends. The registry hears of every
-/// change from now on, so what is read here is read only now; and the session may have ended since it was checked.
-async fn greet(
-    identity: &Identity,
-    sender: Sender,
-    session_age: Option<Duration>,
-    context: &Context,
-) -> Result<(Welcome, Vec<Position>), Close> {
-    let look = move |db: &Snapshot<'_>| arrival(db, sender);
-    let arriving = identity.arrive_and(sender.session, sender.device, context.now, look);
-    let (stock, arrival) = arriving.await.map_err(|error| match error {
-        AuthenticateError::Store(error) => {
-            failed(&error, context);
-            Close::Unavailable
-        }
-        AuthenticateError::Token(_) | AuthenticateError::Over => Close::SessionEnded,
-        AuthenticateError::Revoked => Close::DeviceRevoked,
-    })?;
-    let welcome = Welcome {
-        device: sender.device,
-        session: sender.session,
-        server_time: context.now,
-        last_accepted: arrival.last_accepted,
-        own_list: arrival.own_list,
-        stock: PrekeyStock {
-            generation: stock.generation,
-            one_time: u32::try_from(stock.one_time.len()).unwrap_or(u32::MAX),
-            one_time_kem: u32::try_from(stock.one_time_kem.len()).unwrap_or(u32::MAX),
-        },
-        session_age,
-    };
-    Ok((welcome, arrival.positions))
+fn failed(error: &StoreError, context: &Context) -> Denied {
+    note_failure(error, context);
+    UNAVAILABLE
 }
 
-fn failed(error: &StoreError, context: &Context) -> Denied {
+pub(crate) fn note_failure(error: &StoreError, context: &Context) {
     if error.is_transient() {
         tracing::warn!(error = %error, request.id = %context.request_id, "connection could not be admitted");
     } else {
         tracing::error!(error = %error, request.id = %context.request_id, "connection could not be admitted");
     }
-    UNAVAILABLE
 }
 
 impl<'a> Offer<'a> {

@@ -111,24 +111,26 @@ pub(crate) fn acknowledge(
     kind: Kind,
     seq: u64,
 ) -> Result<(), StoreError> {
-    let before = column::integer(Snapshot::new(connection).acknowledged(device, log)?);
+    // Only of the other kinds anything goes with what was read.
+    let before = match kind {
+        Kind::Group => None,
+        Kind::Direct | Kind::Control => Some(column::integer(
+            Snapshot::new(connection).acknowledged(device, log)?,
+        )),
+    };
     let seq = column::integer(seq);
-    if seq <= before {
-        return Ok(());
-    }
-    connection
+    let moved = connection
         .prepare_cached(
             "INSERT INTO cursor (device_id, log, seq) VALUES (?1, ?2, ?3)
-             ON CONFLICT (device_id, log) DO UPDATE SET seq = excluded.seq",
+             ON CONFLICT (device_id, log) DO UPDATE SET seq = excluded.seq WHERE excluded.seq > cursor.seq",
         )?
         .execute(params![device.as_bytes(), log.0, seq])?;
-    if kind != Kind::Group {
-        connection
-            .prepare_cached(
-                "DELETE FROM capsule WHERE log = ?1 AND seq > ?2 AND seq <= ?3 AND device_id = ?4",
-            )?
-            .execute(params![log.0, before, seq, device.as_bytes()])?;
-    }
+    let Some(before) = before.filter(|_| moved > 0) else {
+        return Ok(());
+    };
+    connection
+        .prepare_cached("DELETE FROM capsule WHERE log = ?1 AND seq > ?2 AND seq <= ?3 AND device_id = ?4")?
+        .execute(params![log.0, before, seq, device.as_bytes()])?;
     if kind == Kind::Control {
         connection
             .prepare_cached("DELETE FROM entry WHERE log = ?1 AND seq <= ?2")?

@@ -1,8 +1,8 @@
-//! What a device still has to read, page by page, and what it has read.
+//! What a device still has to read, page by page.
 
 use bytes::Bytes;
 use unhidra_store::{
-    LogTx, Snapshot, StoreError,
+    Snapshot, StoreError,
     conversation::{Kind, LogNumber},
     cursor::Position,
     entry::{EntryPage, PageLimit, StoredEntry},
@@ -14,7 +14,7 @@ use unhidra_wire::{
     rest,
 };
 
-use crate::{Messaging, access::Sender};
+use crate::{Messaging, access::Sender, cursors::Cursors};
 
 /// Logs that one connection follows; beyond it a device reads over REST.
 pub const MAX_LOGS: u32 = 10_000;
@@ -72,7 +72,8 @@ impl Messaging {
     /// # Errors
     /// [`StoreError`] when the database fails, or [`StoreError::Corrupt`] for a device without a chain.
     pub async fn arrival(&self, sender: Sender) -> Result<Arrival, StoreError> {
-        self.store.read(move |db| arrival(db, sender)).await
+        let cursors = self.cursors();
+        self.store.read(move |db| arrival(db, &cursors, sender)).await
     }
 
     /// How far `device` has read its control log and each log of its user, at most [`MAX_LOGS`] of these.
@@ -80,7 +81,10 @@ impl Messaging {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn positions(&self, user: UserId, device: DeviceId) -> Result<Vec<Position>, StoreError> {
-        self.store.read(move |db| positions(db, user, device)).await
+        let cursors = self.cursors();
+        self.store
+            .read(move |db| positions(db, &cursors, user, device))
+            .await
     }
 
     /// How far `device` has read one log, if `user` is a member.
@@ -93,10 +97,17 @@ impl Messaging {
         device: DeviceId,
         conversation: ConversationId,
     ) -> Result<Option<Position>, StoreError> {
+        let cursors = self.cursors();
         self.store
-            .read(move |db| match conversation {
-                ConversationId::CONTROL => db.control_position(device),
-                _ => db.position(user, device, conversation),
+            .read(move |db| {
+                let mut found = match conversation {
+                    ConversationId::CONTROL => db.control_position(device),
+                    _ => db.position(user, device, conversation),
+                };
+                if let Ok(Some(position)) = &mut found {
+                    cursors.advance(device, position);
+                }
+                found
             })
             .await
     }
@@ -135,30 +146,13 @@ impl Messaging {
             })
             .await
     }
-
-    /// Moves `device`'s cursors forward.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails; no cursor has moved.
-    pub fn acknowledge(
-        &self,
-        device: DeviceId,
-        cursors: Vec<(Log, u64)>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
-        let act = move |tx: &mut LogTx<'_>| {
-            cursors
-                .into_iter()
-                .try_for_each(|(log, seq)| tx.acknowledge(device, log.number, log.kind, seq))
-        };
-        self.store.write_log(0, act, || {})
-    }
 }
 
 /// [`Messaging::arrival`], for who looks for other things as well.
 ///
 /// # Errors
 /// As there.
-pub fn arrival(db: &Snapshot<'_>, sender: Sender) -> Result<Arrival, StoreError> {
+pub fn arrival(db: &Snapshot<'_>, cursors: &Cursors, sender: Sender) -> Result<Arrival, StoreError> {
     let (version, head_hash) = db.chain_head(sender.user)?.ok_or(StoreError::Corrupt("chain"))?;
     Ok(Arrival {
         last_accepted: db.last_accepted(sender.device)?,
@@ -167,7 +161,7 @@ pub fn arrival(db: &Snapshot<'_>, sender: Sender) -> Result<Arrival, StoreError>
             version,
             head_hash,
         },
-        positions: positions(db, sender.user, sender.device)?,
+        positions: positions(db, cursors, sender.user, sender.device)?,
     })
 }
 
@@ -175,9 +169,17 @@ pub fn arrival(db: &Snapshot<'_>, sender: Sender) -> Result<Arrival, StoreError>
 ///
 /// # Errors
 /// As there.
-pub fn positions(db: &Snapshot<'_>, user: UserId, device: DeviceId) -> Result<Vec<Position>, StoreError> {
+pub fn positions(
+    db: &Snapshot<'_>,
+    cursors: &Cursors,
+    user: UserId,
+    device: DeviceId,
+) -> Result<Vec<Position>, StoreError> {
     let mut positions: Vec<_> = db.control_position(device)?.into_iter().collect();
     positions.extend(db.positions(user, device, MAX_LOGS)?);
+    for position in &mut positions {
+        cursors.advance(device, position);
+    }
     Ok(positions)
 }
 

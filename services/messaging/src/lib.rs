@@ -4,7 +4,8 @@
 //!
 //! - [`append`]: idempotent intake of envelopes         - [`conversation`]: opening and listing logs
 //! - [`order`]: what one connection sends stays in order
-//! - [`delivery`]: positions, pages, acknowledgements   - [`relay`]: from commits to the bus
+//! - [`delivery`]: positions, pages                     - [`relay`]: from commits to the bus
+//! - [`cursors`]: what devices have acknowledged, on its way to the store
 //! - [`retention`]: bodies that nobody collects           - [`access`]: who asks, and the facts that policy decides on
 //! - [`control`]: what devices say to one device itself
 //!
@@ -15,23 +16,32 @@ pub mod access;
 pub mod append;
 pub mod control;
 pub mod conversation;
+pub mod cursors;
 pub mod delivery;
 pub mod order;
 pub mod relay;
 pub mod retention;
 
+use std::sync::Arc;
+
 use unhidra_store::Store;
+
+use crate::cursors::Cursors;
 
 /// The messaging service.
 #[derive(Clone)]
 pub struct Messaging {
     store: Store,
+    cursors: Arc<Cursors>,
 }
 
 impl Messaging {
     /// Serves the logs in `store`.
     #[must_use]
-    pub const fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            cursors: Arc::default(),
+        }
     }
 }

@@ -119,6 +119,10 @@ impl Server {
             stop.race(delivery.deliver(notices)).await;
             Ok::<_, Infallible>(())
         });
+        let keeper = messaging.clone();
+        tasks.spawn(Stage::Worker, "cursors", Weight::Critical, async move |stop| {
+            keeper.keep_cursors(stop).await
+        });
         let gateway = Gateway {
             identity: identity.clone(),
             messaging: messaging.clone(),
@@ -207,12 +211,6 @@ impl Server {
             Ok::<_, StoreError>(())
         }));
         Gate(open)
-    }
-
-    /// Returns when everything that waits for the writer now is durable.
-    pub(crate) async fn durable(&self) {
-        let nothing = self.store.write(|_| Ok::<_, StoreError>(()));
-        nothing.await.unwrap();
     }
 
     pub(crate) async fn open_group(&self, phones: &[&Phone]) -> ConversationId {

@@ -5,7 +5,7 @@
 //! on disk with `synchronous=FULL`. CPU time is that of the process; the writer's is what its main thread did not use.
 //!
 //! - `floor`: a prepared `INSERT` of the same bytes into one table, 512 in a transaction     - `group`, `direct`: appends
-//! - `pair`: an append and its acknowledgement by the receiver, one act at a time for a device
+//! - `pair`: an append and its acknowledgement by the receiver, cursors stored ten times a second
 //! - `page`: 50 messages read back from anywhere in a log of so many
 #![expect(clippy::unwrap_used, reason = "a measurement that can't go on ends")]
 
@@ -21,7 +21,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, future::join_all, stream};
 use rusqlite::Connection;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 use unhidra_messaging::{
     Messaging,
     delivery::{Log, history},
@@ -37,6 +37,7 @@ const PAIRS: u8 = 50;
 const IN_FLIGHT: usize = 32;
 const BODY_BYTES: usize = 200;
 const CAPSULE_BYTES: usize = 100;
+const CURSORS_EACH: Duration = Duration::from_millis(100);
 const PAGE: u64 = 50;
 const PAGES: u64 = 4_000;
 const ACTS_PER_COMMIT: u64 = 512;
@@ -148,15 +149,22 @@ fn run(path: &Path, messages: u64, kind: Kind) -> Cost {
             while kind == Kind::Pair && acknowledged < each {
                 head.changed().await.unwrap();
                 acknowledged = *head.borrow_and_update();
-                let cursors = vec![(pair.direct, acknowledged)];
-                messaging
-                    .acknowledge(pair.receiver.device, cursors)
-                    .await
-                    .unwrap();
+                messaging.acknowledge(pair.receiver.device, pair.direct, acknowledged);
             }
         });
+        let cursors = async {
+            loop {
+                sleep(CURSORS_EACH).await;
+                messaging.write_cursors().await.unwrap();
+            }
+        };
         let measured = async {
-            tokio::join!(join_all(senders), join_all(receivers));
+            let all = async { tokio::join!(join_all(senders), join_all(receivers)) };
+            tokio::select! {
+                _ = all => {}
+                () = cursors => {}
+            }
+            messaging.write_cursors().await.unwrap();
             let cost = asking.stop(each * u64::from(PAIRS), path);
             store.close().await;
             cost
@@ -257,6 +265,7 @@ fn msg_id(sender: u64, act: u64) -> MsgId {
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap()
         .block_on(work)

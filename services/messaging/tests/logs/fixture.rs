@@ -230,8 +230,8 @@ impl Server {
 
     pub(crate) async fn acknowledge(&self, reader: Sender, conversation: ConversationId, seq: u64) {
         let log = self.log(reader, conversation).await;
-        let acknowledging = self.messaging.acknowledge(reader.device, vec![(log, seq)]);
-        acknowledging.await.unwrap();
+        self.messaging.acknowledge(reader.device, log, seq);
+        self.messaging.write_cursors().await.unwrap();
     }
 
     pub(crate) async fn write(

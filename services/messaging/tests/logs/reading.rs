@@ -109,6 +109,29 @@ async fn a_cursor_moves_forward_only() {
 }
 
 #[tokio::test]
+async fn a_cursor_counts_at_once_and_is_stored_before_the_server_stops() {
+    let server = Server::new().await;
+    let (alice, bob, _) = server.two().await;
+    let group = server.open_group(alice, &[bob.user]).await;
+    server.append(alice, plain(group, 1)).await.unwrap();
+    let log = server.log(bob, group).await;
+    let tasks = Tasks::new();
+    let keeper = server.messaging.clone();
+    tasks.spawn(Stage::Worker, "cursors", Weight::Critical, async move |stop| {
+        keeper.keep_cursors(stop).await
+    });
+    server.messaging.acknowledge(bob.device, log, 1);
+    let position = server.messaging.position(bob.user, bob.device, group).await;
+    assert_eq!(position.unwrap().unwrap().acknowledged, 1);
+    let ended = tasks.shutdown(HOUR).await;
+    assert!(ended.aborted.is_empty(), "{ended:?}");
+    let stored = server
+        .store
+        .read(move |db| db.acknowledged(bob.device, log.number));
+    assert_eq!(stored.await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_body_stays_until_the_last_device_with_a_capsule_has_it() {
     let server = Server::new().await;
     let (alice, bob, chat) = server.two().await;
