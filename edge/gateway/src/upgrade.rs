@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 use unhidra_bus::presence::Connected;
 use unhidra_identity::{Identity, caller::AuthenticateError};
-use unhidra_messaging::{Messaging, access::Sender, delivery::positions};
+use unhidra_messaging::{Messaging, access::Sender};
 use unhidra_policy::{Action, Decision, Principal, Resource, decide};
 use unhidra_runtime::{
     ClientAddress, Clock, Context, Limiter, Rate, Stage, Subscriber, Tasks, Weight, rate::Exceeded,
@@ -30,7 +30,11 @@ use unhidra_wire::{
     rest::{Problem, ProblemCode},
 };
 
-use crate::{inbox::Inbox, opening::Opening, registry::Registry};
+use crate::{
+    inbox::Inbox,
+    opening::{Arrived, Opening},
+    registry::Registry,
+};
 
 /// What RFC 6455 section 1.3 has both sides append to the key.
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -231,15 +235,18 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
     }
     let agent = agent(request.headers());
     let offer = Offer::read(request.headers())?;
-    // With where its logs stand, so that it listens to them before it looks again.
-    let cursors = gateway.messaging.cursors();
-    let logs = move |db: &Snapshot<'_>, principal: &Principal| match Sender::of(principal) {
-        Some(sender) => positions(db, &cursors, sender.user, sender.device),
-        None => Ok(Vec::new()),
+    // With all that it is told first, for as long as that holds.
+    let before = gateway.messaging.commits();
+    let (cursors, now) = (gateway.messaging.cursors(), context.now);
+    let look = move |db: &Snapshot<'_>, principal: &Principal| {
+        let sender = Sender::of(principal);
+        sender
+            .map(|sender| Arrived::read(db, &cursors, sender, now))
+            .transpose()
     };
-    let (principal, logs) = gateway
+    let (principal, arrived) = gateway
         .identity
-        .authenticate_and(offer.token, context, logs)
+        .authenticate_and(offer.token, context, look)
         .await
         .map_err(|error| match error {
             AuthenticateError::Store(error) => failed(&error, context),
@@ -248,6 +255,7 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
             }
         })?;
     let sender = may_connect(&principal).ok_or(UNAUTHENTICATED)?;
+    let arrived = arrived.ok_or(UNAUTHENTICATED)?;
     gateway.limits.user(sender.user)?;
     let inbox = Inbox::new(Arc::new(Connected {
         id: ConnectionId::new(context.now, context.random()),
@@ -273,7 +281,8 @@ async fn admit(gateway: &Gateway, request: &mut Request, context: &Context) -> R
         upgrade,
         sender,
         inbox,
-        logs,
+        before,
+        arrived,
         context: *context,
     };
     // Boxed, and gone with all that it needs before the connection is served: a task is as large as its largest moment.

@@ -287,6 +287,13 @@ impl Store {
         self.writer.submit(bytes, act, unsaved)
     }
 
+    /// Commits since the store was opened, each counted when readers see it and before the feed tells of it. So what is
+    /// read after this is the same until the number changes, for whoever hears what the feed tells by then.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.writer.commits()
+    }
+
     /// Runs `query` on a reader, which sees one consistent state of the database.
     ///
     /// # Errors

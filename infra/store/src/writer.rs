@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -58,6 +58,7 @@ pub(crate) struct Writer {
     /// What acts hold that are not yet committed. Only whoever has the lock on the queue adds.
     held: Arc<AtomicUsize>,
     health: Arc<Health>,
+    commits: Arc<AtomicU64>,
     /// Closed when the thread has ended; it never has a permit.
     ended: Arc<Semaphore>,
 }
@@ -84,11 +85,24 @@ impl Writer {
         let health = Arc::new(Health::default());
         let (release, end) = (Arc::clone(&held), Arc::clone(&ended));
         let seen = Arc::clone(&health);
+        let commits = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&commits);
         thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
                 Checkpoints::watch(&connection);
-                write_until_closed(&connection, hot, &mut checkpoints, jobs, &release, &seen, &feed);
+                write_until_closed(
+                    &connection,
+                    hot,
+                    &mut checkpoints,
+                    jobs,
+                    &release,
+                    &Told {
+                        health: &seen,
+                        commits: &counted,
+                        feed: &feed,
+                    },
+                );
                 checkpoints.end();
                 if let Err((_, error)) = connection.close() {
                     tracing::error!(error = %error, "database did not close cleanly");
@@ -99,6 +113,7 @@ impl Writer {
             queue: Arc::new(Mutex::new(Some(queue))),
             held,
             health,
+            commits,
             ended,
         })
     }
@@ -113,6 +128,10 @@ impl Writer {
 
     pub(crate) fn is_failing(&self) -> bool {
         self.health.is_failing.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Acquire)
     }
 
     pub(crate) fn submit<T, E, A, U>(
@@ -203,15 +222,26 @@ where
     (outcome, Box::new(answer))
 }
 
+/// Where the writer says what became of a commit.
+struct Told<'a> {
+    health: &'a Health,
+    commits: &'a AtomicU64,
+    feed: &'a Publisher,
+}
+
 fn write_until_closed(
     connection: &Connection,
     mut hot: Hot,
     checkpoints: &mut Checkpoints,
     mut jobs: mpsc::Receiver<Queued>,
     held: &AtomicUsize,
-    health: &Health,
-    feed: &Publisher,
+    told: &Told<'_>,
 ) {
+    let Told {
+        health,
+        commits,
+        feed,
+    } = told;
     let mut batch = Vec::with_capacity(MAX_ACTS_PER_COMMIT);
     while jobs.blocking_recv_many(&mut batch, MAX_ACTS_PER_COMMIT) > 0 {
         let bytes = batch.iter().map(|queued: &Queued| queued.bytes).sum();
@@ -244,6 +274,7 @@ fn write_until_closed(
             health.is_failing.store(true, Ordering::Relaxed);
         } else if connection.total_changes() != changes {
             health.is_failing.store(false, Ordering::Relaxed);
+            commits.fetch_add(1, Ordering::Release);
         }
         // Events first: whoever acts on an answer finds the events already on their way.
         if commit == Commit::Durable && !events.is_empty() && feed.send(events).is_err() {

@@ -167,7 +167,11 @@ impl Identity {
     }
 }
 
-pub(crate) fn stock(snapshot: &Snapshot<'_>, device: DeviceId, now: Timestamp) -> Result<Stock, StoreError> {
+/// What is left of a device's prekeys, for who looks for other things as well.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub fn stock(snapshot: &Snapshot<'_>, device: DeviceId, now: Timestamp) -> Result<Stock, StoreError> {
     Ok(Stock {
         generation: snapshot.prekey_set(device)?.map_or(0, |set| set.generation),
         one_time: snapshot.one_time_prekeys(device, OneTimeKind::Curve, now)?,

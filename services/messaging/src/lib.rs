@@ -44,4 +44,10 @@ impl Messaging {
             cursors: Arc::default(),
         }
     }
+
+    /// [`Store::commits`].
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.store.commits()
+    }
 }
