@@ -70,6 +70,8 @@ pub use reader::Snapshot;
 const STATEMENTS: usize = 128;
 /// KiB of pages that the writer keeps: what one commit touches, so that none of it is written twice.
 const WRITER_CACHE_KIB: i64 = 16 * 1024;
+/// KiB of pages that each reader keeps: those of one look. Whatever is committed makes it read all of them again.
+const READER_CACHE_KIB: i64 = 512;
 /// How long a connection waits for another's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -202,8 +204,13 @@ impl Store {
             );
             backup::leave_gap(&connection).map_err(open)?;
         }
+        let reader = || {
+            let reader = connect(path)?;
+            reader.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+            Ok(reader)
+        };
         let readers = (0..readers.max(1))
-            .map(|_| connect(path))
+            .map(|_| reader())
             .collect::<Result<Vec<_>, _>>()
             .map_err(open)?;
         let (feed, events) = feed::feed();

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use crate::StoreError;
+use crate::{StoreError, writer::execute};
 
 /// One consistent state of the database.
 pub struct Snapshot<'c> {
@@ -63,8 +63,11 @@ fn in_transaction<T, E: From<StoreError>>(
     connection: &Connection,
     query: impl FnOnce(&Snapshot<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
-    let transaction = connection.unchecked_transaction().map_err(StoreError::from)?;
-    let result = query(&Snapshot::new(&transaction));
-    transaction.finish().map_err(StoreError::from)?;
+    execute(connection, "BEGIN")?;
+    let result = query(&Snapshot::new(connection));
+    // An error of the disk has ended it already.
+    if !connection.is_autocommit() {
+        execute(connection, "ROLLBACK")?;
+    }
     result
 }
