@@ -7,14 +7,17 @@
 //! Invariant: no future spawned here outlives [`Tasks::shutdown`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt::Display,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use futures_util::FutureExt as _;
+use futures_util::{
+    FutureExt as _,
+    future::{AbortHandle, Abortable},
+};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::{
     sync::{CancellationToken, WaitForCancellationFuture},
@@ -65,7 +68,7 @@ struct Inner {
     stages: [Group; 3],
     /// Set when the process should end, by a signal or by a critical task.
     root: CancellationToken,
-    /// Drops every future that is left.
+    /// The grace is over. Tasks have handles of their own: thousands that look at one token at each wake-up share its lock.
     abort: CancellationToken,
     state: Mutex<State>,
 }
@@ -79,6 +82,9 @@ struct Group {
 #[derive(Debug, Default)]
 struct State {
     live: BTreeMap<&'static str, usize>,
+    /// What drops each future that is left, by the number of its task.
+    handles: HashMap<u64, AbortHandle>,
+    last: u64,
     culprit: Option<&'static str>,
 }
 
@@ -101,13 +107,14 @@ impl Tasks {
         // Boxed: a future that is captured and then polled elsewhere would lie in its task twice.
         let work = Box::pin(AssertUnwindSafe(task(stop.clone())).catch_unwind());
         let inner = Arc::clone(&self.0);
-        inner.enter(name);
+        let (handle, registration) = AbortHandle::new_pair();
+        let work = Abortable::new(work, registration);
+        let number = inner.enter(name, handle);
         let guarded = async move {
-            let leave = Leave { inner, name };
+            let leave = Leave { inner, name, number };
             let inner = &leave.inner;
-            let outcome = tokio::select! {
-                outcome = work => outcome,
-                () = inner.abort.cancelled() => return,
+            let Ok(outcome) = work.await else {
+                return;
             };
             match outcome {
                 Ok(Ok(())) => {}
@@ -167,7 +174,7 @@ impl Tasks {
                 break;
             }
         }
-        self.0.abort.cancel();
+        self.abort();
         for group in &self.0.stages {
             group.stop.cancel();
             group.tracker.close();
@@ -181,7 +188,10 @@ impl Tasks {
 
     /// Ends the grace of a running [`Tasks::shutdown`] at once.
     pub fn abort(&self) {
+        // Before the handles: a task that is entered later finds it set.
         self.0.abort.cancel();
+        let handles: Vec<_> = self.0.lock().handles.values().cloned().collect();
+        handles.iter().for_each(AbortHandle::abort);
     }
 
     fn group(&self, stage: Stage) -> &Group {
@@ -223,8 +233,17 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, name: &'static str) {
-        *self.lock().live.entry(name).or_default() += 1;
+    /// The number of the task.
+    fn enter(&self, name: &'static str, handle: AbortHandle) -> u64 {
+        let mut state = self.lock();
+        if self.abort.is_cancelled() {
+            handle.abort();
+        }
+        *state.live.entry(name).or_default() += 1;
+        state.last += 1;
+        let number = state.last;
+        state.handles.insert(number, handle);
+        number
     }
 
     fn fail(&self, name: &'static str) {
@@ -238,11 +257,13 @@ impl Inner {
 struct Leave {
     inner: Arc<Inner>,
     name: &'static str,
+    number: u64,
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
         let mut state = self.inner.lock();
+        state.handles.remove(&self.number);
         if let Some(count) = state.live.get_mut(self.name) {
             *count -= 1;
             if *count == 0 {
