@@ -98,6 +98,12 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_content_is_as_long_as_a_frame() {
+        assert!(pad(&[&[1; MAX_FRAME_BYTES]]).is_ok());
+        assert_eq!(pad(&[&[1; MAX_FRAME_BYTES], &[1]]), Err(SealError::TooLong));
+    }
+
+    #[test]
     fn a_padding_byte_that_is_not_zero_is_refused() {
         let mut padded = pad(&[b"text"]).unwrap();
         padded[63] = 1;

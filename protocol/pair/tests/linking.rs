@@ -51,9 +51,17 @@ fn the_server_can_verify_the_proof_that_goes_with_the_certificate() {
     assert_eq!(claim.verify(approved.proof()), Ok(()));
 }
 
+/// Bytes of each message.
+const LENGTHS: [usize; 4] = [64, REQUEST_BYTES, 32, APPROVAL_BYTES];
+
+#[test]
+fn messages_are_as_long_as_said() {
+    assert!(run(&|message, bytes| assert_eq!(bytes.len(), LENGTHS[message])).is_ok());
+}
+
 #[test]
 fn any_altered_byte_of_any_message_ends_linking() {
-    for (message, length) in [64, REQUEST_BYTES, 32, APPROVAL_BYTES].into_iter().enumerate() {
+    for (message, length) in LENGTHS.into_iter().enumerate() {
         for at in 0..length {
             let outcome = run(&|n, bytes| {
                 if n == message {
@@ -258,7 +266,13 @@ fn the_text_of_a_code_survives_wrapping_and_nothing_else() {
         LinkCode::parse(&code.to_bytes().expose()[..80]).err(),
         Some(LinkError::Malformed)
     );
-    assert!(!format!("{code:?}").contains(&text[70..80]));
+}
+
+/// Invariant 38: a code is a secret.
+#[test]
+fn debug_output_of_a_code_shows_the_device_and_no_secret() {
+    let (_, code) = Offered::new(applicant(), &mut rng(1));
+    assert_eq!(format!("{code:?}"), format!("LinkCode({DEVICE}, ..)"));
 }
 
 #[test]

@@ -6,7 +6,8 @@ use super::{
     tests::{AD, FACTS, NOW, Pair, SUITE, open, stored},
     *,
 };
-use crate::pq_part::PartKind;
+use crate::{error::StoredError, pq_part::PartKind};
+use unhidra_chain::codec::Reader;
 use unhidra_types::limits::EPOCH_TIME;
 
 /// Sits on both devices' Diffie-Hellman secrets for good, and has stolen everything else once.
@@ -244,6 +245,60 @@ fn a_part_that_is_none_is_malformed() {
     part[1_088] = 1;
     let result = forged(&mut pair, unchanged, Some((PartKind::Ciphertext, &part))).map(|_| ());
     assert_eq!(result, Err(Refusal::Malformed));
+}
+
+#[test]
+fn a_message_that_ends_in_or_right_after_its_part_is_malformed() {
+    let (mut pair, now) = (Pair::begun(), NOW.saturating_add(EPOCH_TIME));
+    pair.b_to_a();
+    let (_, bytes) = pair
+        .a
+        .seal(SUITE, &FACTS, AD, b"text", now, &mut pair.rng)
+        .unwrap();
+    let head = ENC_HEADER_BYTES + ENC_PQ_BYTES;
+    let cut = |length| open(&pair.b, &bytes[..length]).map(|_| ());
+    for length in [head - 1, head, head + 1, head + TAG_BYTES - 1] {
+        assert_eq!(cut(length), Err(Refusal::Malformed), "{length} bytes");
+    }
+    assert_eq!(cut(head + TAG_BYTES), Err(Refusal::BadTag));
+    assert_eq!(cut(bytes.len()), Ok(()));
+}
+
+/// Invariant 15.
+#[test]
+fn stored_epochs_that_no_step_leads_to_are_refused() {
+    const READY: u8 = 1;
+    const WAITING: u8 = 4;
+    let read = |epoch: u32, receiving: u32, due_since: u64, chains: u8, state: u8| {
+        let bytes = [
+            epoch.to_be_bytes().as_slice(),
+            &receiving.to_be_bytes(),
+            &[0; 2 + 8],
+            &due_since.to_be_bytes(),
+            &[chains, state],
+        ]
+        .concat();
+        SparseKem::read(&mut Reader::new(&bytes)).map(|_| ())
+    };
+    assert_eq!(read(3, 3, 0, 0, READY), Ok(()));
+    assert_eq!(read(3, 3, 0, 0, WAITING), Ok(()));
+    assert_eq!(read(4, 3, 0, 0, WAITING), Ok(()), "mixed in, and not answered");
+    assert_eq!(read(3, 3, 9, 1, READY), Ok(()));
+    for (epoch, receiving, due_since, chains, state) in [
+        (4, 3, 0, 0, READY),
+        (5, 3, 0, 0, READY),
+        (5, 3, 0, 0, WAITING),
+        (3, 4, 0, 0, WAITING),
+        (3, 3, 9, 0, READY),
+        (3, 3, 0, 0, 0),
+        (3, 3, 0, 0, 7),
+    ] {
+        assert_eq!(
+            read(epoch, receiving, due_since, chains, state),
+            Err(StoredError::Malformed),
+            "{epoch} {receiving} {due_since} {chains} {state}"
+        );
+    }
 }
 
 /// A part for another epoch than the awaited one is ignored: a late copy begins nothing.

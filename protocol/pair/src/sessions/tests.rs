@@ -1,6 +1,7 @@
 //! What no honest peer makes.
 
 use super::*;
+use crate::prekeys;
 use unhidra_chain::ListVersion;
 use unhidra_crypto::x25519::PublicKey;
 use unhidra_types::{DeviceId, UserId};
@@ -38,4 +39,17 @@ fn control_content_is_taken_from_the_control_log_only() {
         open(ConversationId::CONTROL, b"not padded"),
         Err(OpenError::Malformed)
     );
+}
+
+#[test]
+fn ages_are_those_of_the_specification() {
+    const DAY: u64 = 24 * 60 * 60;
+    let days = [
+        prekeys::ROTATION_AGE,
+        prekeys::PUBLIC_LIFETIME,
+        prekeys::PRIVATE_LIFETIME,
+        ARCHIVE_LIFETIME,
+    ]
+    .map(|age| (age.as_secs() / DAY, age.as_secs() % DAY));
+    assert_eq!(days, [(7, 0), (14, 0), (28, 0), (30, 0)]);
 }

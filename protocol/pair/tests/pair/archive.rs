@@ -5,7 +5,7 @@ use core::time::Duration;
 use unhidra_pair::{OpenError, SessionSet, StoredError, sessions::ARCHIVE_LIFETIME};
 use unhidra_types::limits::MAX_ARCHIVED_SESSIONS;
 
-use crate::network::Two;
+use crate::network::{DAY, Two};
 
 fn sessions(two: &Two, at: usize) -> SessionSet {
     two.devices[at].sessions(two.devices[1 - at].address())
@@ -58,12 +58,39 @@ fn an_archived_session_receives_for_thirty_days_and_no_longer() {
 }
 
 #[test]
+fn an_opened_message_says_since_when_its_session_is_archived() {
+    let mut two = Two::acquainted(6);
+    let mail = two.send(0, b"text");
+    assert_eq!(two.open(&mail).unwrap().archived_since, None);
+    let since = two.now.saturating_add(DAY);
+    let archived = sessions(&two, 1).archive_all(since);
+    two.devices[1].store(&archived);
+    two.now = since.saturating_add(DAY);
+    assert_eq!(two.open(&mail).unwrap().archived_since, Some(since));
+}
+
+#[test]
 fn archiving_a_session_that_does_not_send_leaves_the_one_that_does() {
     let mut two = Two::acquainted(3);
     let old = sessions(&two, 0).active().unwrap();
     two.initiate(0);
     let before = sessions(&two, 0);
     assert_eq!(before.archive(old, two.now).active(), before.active());
+}
+
+#[test]
+fn an_archived_session_that_is_retired_sends_no_more_and_others_may() {
+    let mut two = Two::acquainted(8);
+    let mut begun = vec![sessions(&two, 0).active().unwrap()];
+    for _ in 0..2 {
+        two.initiate(1);
+        two.exchange(1, b"in a new session");
+        begun.push(sessions(&two, 0).active().unwrap());
+    }
+    let retired = sessions(&two, 0).archive(begun[0], two.now);
+    let preferring = |session| retired.prefer(session, two.now).active();
+    assert_eq!(preferring(begun[0]), Some(begun[2]));
+    assert_eq!(preferring(begun[1]), Some(begun[1]));
 }
 
 /// Invariant 15.
@@ -88,6 +115,26 @@ fn a_stored_set_with_more_sessions_than_the_bound_is_refused() {
         SessionSet::from_bytes(&too_many).map(|_| ()),
         Err(StoredError::Malformed)
     );
+}
+
+/// Invariant 15: nothing that the first version archived sends again.
+#[test]
+fn archived_sessions_of_the_first_version_are_retired() {
+    let mut two = Two::new(7);
+    two.initiate(0);
+    two.initiate(0);
+    let second = two.stored(0);
+    // Both sessions are as long: version, peer, presence, session, counter, count, date, standing, session.
+    let session = (second.len() - 36 - 9) / 2;
+    let counter = 34 + session;
+    let standing = counter + 2 + 8;
+    let mut first = second.clone();
+    first.remove(standing);
+    first.remove(counter);
+    first[0] = 1;
+    let read = SessionSet::from_bytes(&first).unwrap();
+    assert_eq!(read.to_bytes(), second);
+    assert_eq!((second[counter], second[standing]), (0, 0));
 }
 
 /// Invariant 11: a prefix that passes off this device's own ephemeral key as the peer's names no session of the peer.

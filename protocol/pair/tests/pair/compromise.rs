@@ -13,16 +13,21 @@ use crate::network::{DAY, Mail, Two, cases, ratchet_message};
 /// How far a thief moves each stolen secret forward as if it were a chain key.
 const STEPS: usize = 8;
 
-/// The AEAD key of the message at this position, if `mk` is its message key.
-fn message_key(mk: &Secret<32>, mail: &Mail) -> [u8; 32] {
+/// What the keys of this message are derived for.
+fn head_hash(mail: &Mail) -> [u8; 32] {
     let head = if Two::has_part(mail) { 90 + 1_212 } else { 90 };
-    let info: [&[u8]; 2] = [label!("UNH1/msg"), &sha256(&[&ratchet_message(mail)[..head]])];
-    let okm = kdf::hkdf::<44>(&[0; 32], &[mk.expose()], &info);
+    sha256(&[&ratchet_message(mail)[..head]])
+}
+
+/// The AEAD key of the message with this head, if `mk` is its message key.
+fn message_key(mk: &Secret<32>, head: &[u8; 32]) -> [u8; 32] {
+    let okm = kdf::hkdf::<44>(&[0; 32], &[mk.expose()], &[label!("UNH1/msg"), head]);
     okm.expose()[..32].try_into().unwrap()
 }
 
 /// Takes every 32 bytes of `state` for a message key and for a chain key, and says which of `keys` that gives.
 fn keys_from(state: &[u8], mails: &[Mail], keys: &BTreeSet<[u8; 32]>) -> usize {
+    let heads: Vec<_> = mails.iter().map(head_hash).collect();
     let mut found = HashSet::new();
     for window in state.windows(32) {
         let mut chain = Secret::try_from(window).unwrap();
@@ -31,11 +36,11 @@ fn keys_from(state: &[u8], mails: &[Mail], keys: &BTreeSet<[u8; 32]>) -> usize {
             candidates.push(kdf::hmac(&chain, &[1]));
             chain = kdf::hmac(&chain, &[2]);
         }
-        for (candidate, mail) in candidates
+        for (candidate, head) in candidates
             .iter()
-            .flat_map(|c| mails.iter().map(move |mail| (c, mail)))
+            .flat_map(|c| heads.iter().map(move |head| (c, head)))
         {
-            let key = message_key(candidate, mail);
+            let key = message_key(candidate, head);
             if keys.contains(&key) {
                 found.insert(key);
             }

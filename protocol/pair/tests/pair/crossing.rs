@@ -160,3 +160,36 @@ fn what_was_retired_never_sends_again() {
         assert_eq!(kept.prefer(old.unwrap(), two.now).active(), None);
     }
 }
+
+/// A peer that was set back goes on in a session that this device sends nothing in: it gets to see the newest own one.
+#[test]
+fn a_peer_that_goes_on_in_a_retired_session_is_shown_the_last_own_beginning() {
+    const PATIENCE: usize = 32;
+    let mut tried = 0;
+    for seed in 0..8 {
+        let mut two = Two::acquainted(seed);
+        let retired = sessions(&two, 1).archive_all(two.now);
+        two.devices[1].store(&retired);
+        two.initiate(1);
+        let before = sessions(&two, 0);
+        two.initiate(0);
+        two.exchange(0, b"in a newer session");
+        let [of_peer, sending] = active(&two);
+        if sending != of_peer {
+            continue;
+        }
+        tried += 1;
+        two.devices[0].store(&before);
+        for _ in 1..PATIENCE {
+            two.exchange(0, b"in the retired session");
+            assert_eq!(active(&two)[1], of_peer);
+        }
+        two.exchange(0, b"in the retired session");
+        let shown = active(&two)[1];
+        assert!(shown.is_some() && shown != of_peer && shown != before.active());
+    }
+    assert!(
+        tried > 0,
+        "the newer session of the peer takes over for some seed"
+    );
+}

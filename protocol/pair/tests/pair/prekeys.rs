@@ -1,5 +1,11 @@
 //! Own prekeys: one use, one set after the other, nothing kept past its age.
 
+use std::{collections::BTreeSet, convert::Infallible};
+
+use rand_chacha::{
+    ChaCha20Rng,
+    rand_core::{TryCryptoRng, TryRng},
+};
 use unhidra_chain::{
     Capabilities,
     prekey::{Generation, KemKind, PrekeyId},
@@ -11,7 +17,7 @@ use unhidra_pair::{
 };
 use unhidra_types::limits::{ONE_TIME_KEM_PREKEYS, ONE_TIME_PREKEYS};
 
-use crate::network::{Device, START, Shelf, Two, User, rng};
+use crate::network::{DAY, Device, START, Shelf, Two, User, rng};
 
 fn device() -> Device {
     let mut rng = rng(1);
@@ -134,6 +140,57 @@ fn a_week_old_set_is_replaced_and_its_private_halves_wait_for_the_backlog() {
     let dead: Vec<_> = new.store.dead(month).collect();
     assert_eq!(dead.len(), old);
     assert_eq!(new.store.without(&dead).keys().len(), old);
+}
+
+#[test]
+fn the_oldest_keys_are_the_surplus() {
+    let device = device();
+    let old: BTreeSet<_> = device.prekeys.keys().map(Prekey::id).collect();
+    let later = START.saturating_add(DAY);
+    let both = device
+        .prekeys
+        .replace(&device.publisher(), later, &mut rng(2))
+        .store;
+    let surplus = |keep| both.surplus(keep).into_iter().collect::<BTreeSet<_>>();
+    assert_eq!(surplus(old.len()), old);
+    assert_eq!(both.surplus(both.keys().len()), []);
+    assert_eq!(surplus(0).len(), both.keys().len());
+    assert!(surplus(2 * old.len() - 1).is_subset(&old));
+}
+
+/// Gives the number of a key that is held, then others.
+struct Repeating(Option<u32>, ChaCha20Rng);
+
+impl TryRng for Repeating {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.0.take().map_or_else(|| self.1.try_next_u32(), Ok)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.1.try_next_u64()
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.1.try_fill_bytes(bytes)
+    }
+}
+
+impl TryCryptoRng for Repeating {}
+
+#[test]
+fn no_number_is_given_twice() {
+    let device = device();
+    for held in device.prekeys.keys().map(Prekey::id).take(2) {
+        let mut rng = Repeating(Some(held.to_u32()), rng(2));
+        let new = device.prekeys.replace(&device.publisher(), START, &mut rng);
+        assert_eq!(new.store.keys().len(), 2 * device.prekeys.keys().len());
+        assert_eq!(
+            new.store.without(&[held]).keys().len() + 1,
+            new.store.keys().len()
+        );
+    }
 }
 
 #[test]
