@@ -31,7 +31,7 @@ use clap::Args;
 use self::{
     list::Mutant,
     outcome::{Outcome, Outcomes},
-    trial::{Built, Suite},
+    trial::{Built, Mode, Suite},
 };
 use crate::{invariants::Copy, layers::target_folder};
 
@@ -144,7 +144,7 @@ impl Round<'_> {
         let woven = loop {
             let woven = weave::all(self.root, all, outcomes)?;
             self.copy.follow(self.root, &self.files(&woven.files)?)?;
-            match trial::build(&self.copy, &["--lib"])? {
+            match trial::build(&self.copy, Mode::Woven, &["--lib"])? {
                 Built::Binaries(_) => break woven,
                 Built::Errors(errors) => {
                     for number in woven.blamed(&errors)? {
@@ -162,7 +162,7 @@ impl Round<'_> {
         if queue.is_empty() {
             return Ok(());
         }
-        let suite = Suite::measured(&self.copy, woven.functions)?;
+        let suite = Suite::measured(&self.copy, Mode::Woven, woven.functions)?;
         println!("{suite}, {} mutants", queue.len());
         self.work(&queue, outcomes, |mutant| suite.try_out(mutant))
     }
@@ -177,7 +177,7 @@ impl Round<'_> {
             return Ok(());
         }
         self.copy.follow(self.root, &self.files(&BTreeMap::new())?)?;
-        let mut suite = Suite::measured(&self.copy, BTreeMap::new())?;
+        let mut suite = Suite::measured(&self.copy, Mode::Alone, BTreeMap::new())?;
         for (at, mutant) in queue.iter().enumerate() {
             if self.is_over() {
                 break;
@@ -185,17 +185,26 @@ impl Round<'_> {
             let text = fs::read_to_string(self.root.join(&mutant.file))?;
             let broken = BTreeMap::from([(mutant.file.clone(), mutant.apply(&text)?)]);
             self.copy.follow(self.root, &self.files(&broken)?)?;
-            let outcome = match trial::build(&self.copy, trial::BINARIES)? {
-                Built::Binaries(binaries) => {
-                    suite.binaries = binaries;
-                    suite.try_out(mutant)?
-                }
-                Built::Errors(_) => Outcome::Unviable,
-            };
+            let outcome = self.stages(mutant, &mut suite)?;
             println!("{} of {}: {outcome}: {}", at + 1, queue.len(), mutant.name);
             outcomes.note(mutant, outcome)?;
         }
         Ok(())
+    }
+
+    /// Builds the tests one after the other, up to those that fail.
+    fn stages(&self, mutant: &Mutant, suite: &mut Suite) -> anyhow::Result<Outcome> {
+        for targets in trial::BINARIES {
+            suite.binaries = match trial::build(&self.copy, Mode::Alone, *targets)? {
+                Built::Binaries(binaries) => binaries,
+                Built::Errors(_) => return Ok(Outcome::Unviable),
+            };
+            let outcome = suite.try_out(mutant)?;
+            if outcome != Outcome::Missed {
+                return Ok(outcome);
+            }
+        }
+        Ok(Outcome::Missed)
     }
 
     /// What the copy has instead of the tree's: the changed sources, and a manifest without lints. A mutant may leave a

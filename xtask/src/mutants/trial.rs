@@ -17,29 +17,29 @@ use serde_json::Value;
 use super::{MANIFEST, PACKAGE, list::Mutant, outcome::Outcome};
 use crate::invariants::Copy;
 
-/// The tests that judge: all of the crate.
-pub(super) const BINARIES: &[&str] = &[
-    "--lib",
-    "--test",
-    "pair",
-    "--test",
-    "linking",
-    "--test",
-    "recovery",
-    "--test",
-    "oracle",
-    "--test",
-    "zeroization",
+/// The tests that judge: all of the crate, those first that catch most and are built soonest.
+pub(super) const BINARIES: &[&[&str]] = &[
+    &["--lib"],
+    &["--test", "pair"],
+    &["--test", "linking", "--test", "recovery"],
+    &["--test", "oracle", "--test", "zeroization"],
 ];
-/// The crate is many times its size, and its time is spent in others.
-const OPTIMISED: &str = "profile.dev.package.unhidra-pair.opt-level=1";
 /// A test gets this much processor time, and so many times what it needs without a mutant: a loop that does not end.
 const SECONDS: f64 = 2.0;
 const TIMES: f64 = 10.0;
+/// What it gets without a mutant.
+const WITHOUT_MUTANT: f64 = 300.0;
 /// And so many KiB of memory.
 const MEMORY_KIB: u64 = 4 << 20;
 /// What a process gets that used up its time.
 const SIGXCPU: i32 = 24;
+
+/// How the crate is built. Its time is spent in others, and a mutant that is built alone runs once.
+#[derive(Clone, Copy)]
+pub(super) enum Mode {
+    Woven,
+    Alone,
+}
 
 /// What the compiler says about a copy.
 pub(super) enum Built {
@@ -58,7 +58,15 @@ pub(super) struct CompileError {
 ///
 /// # Errors
 /// When the compiler can't be run, or fails without an error in a source.
-pub(super) fn build(copy: &Copy, targets: &[&str]) -> anyhow::Result<Built> {
+pub(super) fn build<'a>(
+    copy: &Copy,
+    mode: Mode,
+    targets: impl IntoIterator<Item = &'a &'a str>,
+) -> anyhow::Result<Built> {
+    let level = match mode {
+        Mode::Woven => 1,
+        Mode::Alone => 0,
+    };
     let output = Command::new("cargo")
         .args([
             "test",
@@ -69,7 +77,7 @@ pub(super) fn build(copy: &Copy, targets: &[&str]) -> anyhow::Result<Built> {
             "--package",
             PACKAGE,
             "--config",
-            OPTIMISED,
+            &format!("profile.dev.package.{PACKAGE}.opt-level={level}"),
         ])
         .args(targets)
         .current_dir(&copy.tree)
@@ -152,8 +160,12 @@ impl Suite {
     ///
     /// # Errors
     /// When one does not build, or fails.
-    pub(super) fn measured(copy: &Copy, functions: BTreeMap<usize, usize>) -> anyhow::Result<Self> {
-        let binaries = match build(copy, BINARIES)? {
+    pub(super) fn measured(
+        copy: &Copy,
+        mode: Mode,
+        functions: BTreeMap<usize, usize>,
+    ) -> anyhow::Result<Self> {
+        let binaries = match build(copy, mode, BINARIES.iter().copied().flatten())? {
             Built::Binaries(binaries) => binaries,
             Built::Errors(errors) => {
                 let errors: Vec<_> = errors.into_iter().map(|error| error.rendered).collect();
@@ -173,7 +185,7 @@ impl Suite {
         for test in &mut tests {
             fs::write(&reached, "")?;
             let begin = Instant::now();
-            let output = suite.run(test, f64::INFINITY, &[("UNHIDRA_REACHED", reached.as_os_str())])?;
+            let output = suite.run(test, WITHOUT_MUTANT, &[("UNHIDRA_REACHED", reached.as_os_str())])?;
             test.seconds = begin.elapsed().as_secs_f64();
             ensure!(
                 output.status.success(),
@@ -210,7 +222,7 @@ impl Suite {
         Ok(tests)
     }
 
-    /// Runs the tests that reach the mutant, up to the first that fails.
+    /// Runs those tests that are built and reach the mutant, up to the first that fails.
     ///
     /// # Errors
     /// When one can't be started.
@@ -219,10 +231,13 @@ impl Suite {
         let killer = function.and_then(|function| self.killers.lock().ok()?.get(function).copied());
         let others = (0..self.tests.len()).filter(|at| Some(*at) != killer);
         for at in killer.into_iter().chain(others) {
-            let Some(test) = self.tests.get(at) else { continue };
-            if function.is_some_and(|function| !test.reaches.contains(function)) {
+            let judges = |test: &&Test| {
+                let is_built = self.binaries.contains_key(&test.binary);
+                is_built && function.is_none_or(|function| test.reaches.contains(function))
+            };
+            let Some(test) = self.tests.get(at).filter(judges) else {
                 continue;
-            }
+            };
             let number = mutant.number.to_string();
             let limit = SECONDS + TIMES * test.seconds;
             let output = self.run(test, limit, &[("UNHIDRA_MUTANT", number.as_ref())])?;
@@ -247,10 +262,7 @@ impl Suite {
             .binaries
             .get(&test.binary)
             .context("a test is in a program")?;
-        let limits = match seconds.is_finite() {
-            true => format!("ulimit -t {seconds:.0}; ulimit -v {MEMORY_KIB}; exec \"$@\""),
-            false => "exec \"$@\"".to_owned(),
-        };
+        let limits = format!("ulimit -t {seconds:.0}; ulimit -v {MEMORY_KIB}; exec \"$@\"");
         Command::new("sh")
             .args(["-c", &limits, "sh"])
             .arg(program)
