@@ -147,7 +147,8 @@ impl Place<'_> {
         let mut merge = self.command(&["run", target]);
         merge
             .args([&merged, &gathered])
-            .args(["--", "-set_cover_merge=1"]);
+            .args(["--", "-set_cover_merge=1"])
+            .arg(format!("-artifact_prefix={}/", self.folder.display()));
         let log = File::create(self.log(target).with_extension("keep")).context("make a log")?;
         step(merge.stderr(log))?;
         let (mut inputs, mut room) = MAX_KEPT;
