@@ -207,15 +207,21 @@ impl Round<'_> {
         Ok(Outcome::Missed)
     }
 
-    /// What the copy has instead of the tree's: the changed sources, and a manifest without lints. A mutant may leave a
-    /// variable unused.
+    /// What the copy has instead of the tree's: the changed sources, a crate that may name `std` as mutants do, and a
+    /// manifest without lints, as a mutant may leave a variable unused.
     fn files(&self, sources: &BTreeMap<PathBuf, String>) -> anyhow::Result<BTreeMap<PathBuf, String>> {
-        let manifest = fs::read_to_string(self.root.join(MANIFEST)).context("read the crate's manifest")?;
         let mut files = sources.clone();
-        files.insert(
-            MANIFEST.into(),
-            manifest.replace("[lints]\nworkspace = true\n", ""),
-        );
+        for (path, unwanted) in [
+            (MANIFEST, "[lints]\nworkspace = true\n"),
+            (weave::LIB, "#![no_std]\n"),
+        ] {
+            let text = match files.remove(Path::new(path)) {
+                Some(text) => text,
+                None => fs::read_to_string(self.root.join(path)).with_context(|| format!("read {path}"))?,
+            };
+            ensure!(text.contains(unwanted), "{path} has no {unwanted:?}");
+            files.insert(path.into(), text.replacen(unwanted, "", 1));
+        }
         Ok(files)
     }
 

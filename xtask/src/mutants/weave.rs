@@ -1,8 +1,8 @@
 //! All mutants in one copy of the crate: the body of a changed function becomes a `match` on the mutant that is on, with
 //! one copy of the body for each, and the body as it is for all others.
 //!
-//! The functions are made `std` (the switch reads the environment, and `vec![]` is something to return) and are `const`
-//! no longer. A copy that does not compile is its mutant's alone, as the error names its lines.
+//! The copy has `std`: the switch reads the environment, and `vec![]` is something to return. Functions are `const` no
+//! longer. A copy that does not compile is its mutant's alone, as the error names its lines.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,8 @@ use super::{
     trial::CompileError,
 };
 
-const LIB: &str = "protocol/pair/src/lib.rs";
+/// Gets the switch.
+pub(super) const LIB: &str = "protocol/pair/src/lib.rs";
 #[derive(Default)]
 pub(super) struct Woven {
     /// The changed sources.
@@ -152,9 +153,7 @@ pub(super) fn all(root: &Path, mutants: &[Mutant], outcomes: &Outcomes) -> anyho
     let text = fs::read_to_string(root.join(lib)).context("read the crate's root")?;
     let count = woven.functions.values().max().map_or(0, |last| last + 1);
     let switch = SWITCH.replace("COUNT", &count.to_string());
-    woven
-        .files
-        .insert(lib.to_owned(), text.replace("#![no_std]\n", "") + &switch);
+    woven.files.insert(lib.to_owned(), text + &switch);
     Ok(woven)
 }
 
