@@ -151,9 +151,8 @@ pub(super) fn write(root: &Path, mutants: &[Mutant], outcomes: &Outcomes) -> any
     Ok(())
 }
 
-/// What the result is of: a later commit with the same tree has the same result.
+/// What the result is of. A tree keeps its name when the commit gets another one.
 fn origin(root: &Path) -> anyhow::Result<String> {
-    let commit = git(root, &["log", "-1", "--format=%h", "--", "protocol/pair/src"])?;
     let tree = git(root, &["rev-parse", "--short=12", "HEAD:protocol/pair"])?;
     let changed = git(root, &["status", "--porcelain", "--", CRATE])?;
     let changed = if changed.is_empty() {
@@ -162,7 +161,7 @@ fn origin(root: &Path) -> anyhow::Result<String> {
         ", with changes that are not committed"
     };
     Ok(format!(
-        "Made of the sources as of commit `{commit}` and the tests of tree `{tree}` (`git rev-parse HEAD:{CRATE}`){changed}."
+        "Made of the tree `{tree}`{changed}: `git rev-parse HEAD:{CRATE}` names that of a commit."
     ))
 }
 
