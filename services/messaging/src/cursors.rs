@@ -110,7 +110,7 @@ impl Messaging {
                     })
             };
             let written = self.store.write_log(0, act, || {}).await;
-            written.inspect_err(|error| self.cursors.lock().failed(error))?;
+            written.inspect_err(|error| self.cursors.lock().failed(error, part))?;
         }
         Ok(())
     }
@@ -155,13 +155,17 @@ impl State {
         self.moved.iter().map(|(key, cursor)| (*key, *cursor)).collect()
     }
 
-    /// It could not be stored and waits again, unless it contradicts the store: that would hold up all others.
-    fn failed(&mut self, error: &StoreError) {
-        let moved = std::mem::take(&mut self.moved);
-        if !matches!(error, StoreError::Sqlite(_) | StoreError::Corrupt(_)) {
-            for (key, cursor) in moved {
-                self.note(key, cursor);
+    /// A part could not be stored, and all that was on its way waits again: but not that part, if it contradicts the
+    /// store, for it would hold up all others.
+    fn failed(&mut self, error: &StoreError, part: &[((DeviceId, LogNumber), Cursor)]) {
+        let mut moved = std::mem::take(&mut self.moved);
+        if matches!(error, StoreError::Sqlite(_) | StoreError::Corrupt(_)) {
+            for (key, _) in part {
+                moved.remove(key);
             }
+        }
+        for (key, cursor) in moved {
+            self.note(key, cursor);
         }
     }
 }

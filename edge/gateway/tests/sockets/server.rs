@@ -36,6 +36,8 @@ use crate::{
 pub(crate) const ORIGIN: &str = "http://127.0.0.1:9000";
 /// Whatever takes longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// What every device is told.
+pub(crate) const SESSION_AGE: Duration = Duration::from_secs(7 * 86_400);
 /// Bytes that the kernel keeps for a socket at its least, so that a reader that stops is felt at once.
 const NARROW: u32 = 4_096;
 /// A crowd of tests comes from one network, and fills inboxes faster than people do.
@@ -130,7 +132,7 @@ impl Server {
             clock: clock.clone(),
             tasks: tasks.clone(),
             limits: Limits::new(&rates),
-            session_age: None,
+            session_age: Some(SESSION_AGE),
         };
         let app = App {
             identity: identity.clone(),

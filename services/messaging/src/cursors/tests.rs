@@ -55,18 +55,23 @@ fn what_could_not_be_stored_waits_again_behind_what_came_meanwhile() {
     }
     cursors.lock().begin();
     cursors.lock().note(of(1), group(5));
-    cursors.lock().failed(&StoreError::CommitFailed);
+    cursors
+        .lock()
+        .failed(&StoreError::CommitFailed, &[(of(1), group(3))]);
     assert_eq!((acknowledged(&cursors, 1), acknowledged(&cursors, 2)), (5, 3));
     assert_eq!(cursors.lock().begin().len(), 2);
 }
 
 #[test]
-fn a_cursor_that_contradicts_the_store_is_not_tried_for_ever() {
+fn a_part_that_contradicts_the_store_is_not_tried_for_ever_and_the_others_wait_again() {
     let cursors = Cursors::default();
     cursors.lock().note(of(1), group(3));
+    cursors.lock().note(of(2), group(3));
     cursors.lock().begin();
-    cursors.lock().failed(&StoreError::Corrupt("seq"));
-    assert!(cursors.lock().begin().is_empty());
+    let part = [(of(1), group(3))];
+    cursors.lock().failed(&StoreError::Corrupt("seq"), &part);
+    let again: Vec<_> = cursors.lock().begin().into_iter().map(|(of, _)| of).collect();
+    assert_eq!(again, [of(2)]);
 }
 
 #[test]
