@@ -494,11 +494,6 @@ impl Resource {
     }
 
     fn belongs_to(&self, owner: UserId) -> bool {
-        match self {
-            Self::User { user, .. } | Self::Device { user, .. } | Self::Session { user, .. } => {
-                *user == owner
-            }
-            Self::Server | Self::Conversation { .. } | Self::ControlLog { .. } => false,
-        }
+        matches!(self, Self::User { user, .. } | Self::Device { user, .. } | Self::Session { user, .. } if *user == owner)
     }
 }
