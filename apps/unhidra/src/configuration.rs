@@ -187,4 +187,24 @@ pub(crate) mod tests {
     pub(crate) fn defaults() -> Configuration {
         Sources::default().load().unwrap()
     }
+
+    #[test]
+    fn a_sessions_age_is_of_a_day_to_a_year_or_has_no_limit() {
+        let with = |age| {
+            let mut configuration = defaults();
+            configuration.messaging.session_age = age;
+            configuration
+                .validate()
+                .map(|()| configuration.messaging.session_age())
+        };
+        let day = Duration::from_secs(86_400);
+        assert_eq!(defaults().messaging.session_age(), Some(30 * day));
+        assert_eq!(with(Duration::ZERO).unwrap(), None);
+        for age in [day, 365 * day] {
+            assert_eq!(with(age).unwrap(), Some(age));
+        }
+        for age in [day - Duration::from_secs(1), 366 * day] {
+            assert!(with(age).is_err(), "{age:?}");
+        }
+    }
 }
